@@ -1,0 +1,54 @@
+"""Errors as one line and a numbered exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dsmil.errors import BrokerFailed, ConfigError, DsmilError, EventInvalid, InstanceRunning, Unavailable
+from dsmil.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OK: Final = 0
+#: Not running, or nothing found.
+NO: Final = 1
+USAGE: Final = 2
+BAD_INPUT: Final = 65
+UNAVAILABLE: Final = 69
+INTERNAL: Final = 70
+RUNNING: Final = 75
+CONFIG: Final = 78
+INTERRUPTED: Final = 130
+
+#: Class of error -> exit code; the first that fits counts.
+_CODES: Final[tuple[tuple[type[DsmilError], int], ...]] = (
+    (ConfigError, CONFIG),
+    (InstanceRunning, RUNNING),
+    (BrokerFailed, UNAVAILABLE),
+    (Unavailable, UNAVAILABLE),
+    (EventInvalid, BAD_INPUT),
+)
+
+
+def guarded(action: Callable[[], Any]) -> int:
+    """Run a command; print one line for an error that is ours, and return the exit code."""
+    try:
+        result = action()
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; a second error at exit would only be noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except DsmilError as exc:
+        click.echo(f"dsmil: {printable(exc)}", err=True)
+        return next((code for kind, code in _CODES if isinstance(exc, kind)), NO)
+    return result if isinstance(result, int) else OK

@@ -1,0 +1,88 @@
+"""What commands share: options, settings, and ways to print."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from dsmil.config import Settings
+from dsmil.text import printable, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+    from rich.table import Table
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def _remember(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["DSMIL_STATE_DIR"] = value
+
+
+def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Accept ``--state-dir`` after the command as well as before it."""
+    return click.option(
+        "--state-dir",
+        metavar="DIR",
+        expose_value=False,
+        callback=_remember,
+        help="Instance to talk to (default: DSMIL_STATE_DIR, else per user).",
+    )(function)
+
+
+def settings() -> Settings:
+    """Return the settings of this call."""
+    return Settings.from_env()
+
+
+def print_json(value: object, *, indent: int = 0) -> None:
+    """Print a value as JSON, one line unless ``indent``; nothing in it can act on the terminal."""
+    raw = msgspec.json.encode(value, enc_hook=str)
+    if indent:
+        raw = msgspec.json.format(raw, indent=indent)
+    click.echo(printable_json(raw.decode()))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console; colours only when it is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
+def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
+    """Return an empty table without lines, for figures."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def clock(ts: float | None) -> str:
+    """Return Unix seconds as UTC for people."""
+    if ts is None:
+        return "-"
+    return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(octets: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KB", "MB"):
+        if octets < 1024:  # noqa: PLR2004 - the step between units
+            return f"{octets:.0f} {unit}" if unit == "B" else f"{octets:.1f} {unit}"
+        octets /= 1024
+    return f"{octets:.1f} GB"
+
+
+def safe(value: object, limit: int | None = None) -> str:
+    """Return text from outside as one harmless line."""
+    return printable("" if value is None else value, limit)

@@ -1,0 +1,72 @@
+"""``dsmil ingest``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsmil.cli._errors import BAD_INPUT
+from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, state_dir_option
+
+if TYPE_CHECKING:
+    from dsmil.services.ingest import Tally
+
+
+@click.command("ingest")
+@click.argument("feed", required=False)
+@click.argument("files", nargs=-1, metavar="FILE...")
+@click.option("--list", "list_feeds", is_flag=True, help="List the feeds and end.")
+@AS_JSON
+@state_dir_option
+def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_json: bool) -> int:  # noqa: N802
+    """Read log files of format FEED into the fabric; - is standard input, gzip is recognised.
+
+    Reading a file again adds nothing: every record has an id made from its content. A line that is no record
+    becomes a dead letter with file and line number (exit code 65); a last line that is still being written
+    is left for the next reading.
+
+    \b
+    Examples:
+      dsmil ingest suricata-eve /var/log/suricata/eve.json
+      zcat old.json.gz | dsmil ingest suricata-eve -
+    """
+    from dsmil.services.ingest import Ingest, find_source, source_names
+
+    if list_feeds or feed is None:
+        click.echo("\n".join(source_names()))
+        return 0 if list_feeds else 2
+    if not files:
+        msg = "name at least one FILE, or - for standard input"
+        raise click.UsageError(msg)
+    reading = Ingest(find_source(feed), settings())
+    tally = _with_progress(reading, files) if not as_json else reading.run(files)
+    if as_json:
+        print_json(tally)
+    else:
+        _tell(tally)
+    return BAD_INPUT if tally.dead or tally.problems else 0
+
+
+def _with_progress(reading: Any, files: tuple[str, ...]) -> Tally:  # noqa: ANN401 - imported late
+    from pathlib import Path
+
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = console(stderr=True)
+    total = sum(Path(name).stat().st_size for name in files if name != "-" and Path(name).is_file())
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[events]} events"))
+    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
+        task = bar.add_task("", total=total or None, events=0)
+        tally: Tally = reading.run(files, lambda done, events: bar.update(task, completed=done, events=events))
+    return tally
+
+
+def _tell(tally: Tally) -> None:
+    click.echo(
+        f"{tally.files} files, {tally.records} records: {tally.published} published to L3_IN,"
+        f" {tally.dead} dead-lettered, {tally.partial} still being written"
+        f" ({tally.seconds:.2f} s)"
+    )
+    for problem in tally.problems:
+        click.echo(f"dsmil: {safe(problem)}", err=True)

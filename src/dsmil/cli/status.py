@@ -1,0 +1,103 @@
+"""``dsmil status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsmil.cli._errors import NO
+from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, size, state_dir_option, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command("status")
+@AS_JSON
+@state_dir_option
+def COMMAND(*, as_json: bool) -> int:  # noqa: N802
+    """Show the state of the fabric; exits 0 only while it runs.
+
+    Per stream and group: entries added, settled, in work (pending), unread, and the imbalance of these, which
+    is zero while nothing is lost or doubled.
+
+    \b
+    Examples:
+      dsmil status
+      dsmil status --json | jq .broker.dead_letters
+    """
+    from dsmil.infrastructure.status import collect
+
+    found = collect(settings())
+    if as_json:
+        print_json(found)
+        return 0 if found["running"] else NO
+    screen = console()
+    _head(screen, found)
+    if "streams" in found["broker"]:
+        _streams(screen, found["broker"]["streams"])
+    if "devices" in found["store"]:
+        _store(screen, found["store"])
+    return 0 if found["running"] else NO
+
+
+def _head(screen: Console, found: dict[str, Any]) -> None:
+    instance, broker, store = found["instance"], found["broker"], found["store"]
+    if instance is not None:
+        line = f"running, pid {instance['pid']}, up {instance['uptime_s']:.0f} s, ports {instance['ports']}"
+    else:
+        line = "running" if found["running"] else f"not running (no instance in {found['state_dir']})"
+    screen.print(f"fabric   {safe(line)}", style="bold green" if found["running"] else "bold red")
+    if "error" in broker:
+        screen.print(f"broker   {safe(broker['error'])}", style="red")
+    else:
+        memory = size(broker["used_memory"])
+        facts = f"{broker['version']}, {memory}, fsync {broker['durability']}, {broker['maxmemory_policy']}"
+        screen.print(f"broker   {safe(broker['address'])}: {safe(facts)}")
+        letters = broker["dead_letters"]
+        screen.print(f"letters  {letters} dead letters", style="yellow" if letters else "")
+    if "error" in store:
+        screen.print(f"store    {safe(store['error'])}", style="red")
+
+
+def _streams(screen: Console, streams: list[dict[str, Any]]) -> None:
+    figures = frozenset({"length", "added", "settled", "pending", "unread", "imbalance"})
+    shown = table("stream", "length", "added", "group", "settled", "pending", "unread", "imbalance", right=figures)
+    for stream in streams:
+        groups = [g for g in stream["groups"] if g["name"] != "dsmil"] or [None]
+        if not stream["entries_added"] and groups == [None]:
+            continue
+        for group in groups:
+            head = (stream["name"], str(stream["length"]), str(stream["entries_added"]))
+            if group is None:
+                shown.add_row(*head)
+                continue
+            settled = sum(count for field, count in group["ledger"].items() if field != "outputs")
+            numbers = (settled, group["pending"], group["unread"], group.get("imbalance"))
+            shown.add_row(*head, safe(group["name"]), *("?" if n is None else str(n) for n in numbers))
+    screen.print()
+    screen.print(shown)
+
+
+def _store(screen: Console, store: dict[str, Any]) -> None:
+    screen.print()
+    rows = ", ".join(f"{table} {rows}" for table, rows in store["row_counts"].items())
+    screen.print(f"store    {safe(store['path'])} ({safe(store['place'])}), {size(store['db_size_bytes'])}")
+    screen.print(f"rows     {rows}")
+    for place in store["positions"]:
+        figures = f"{place['entries']} entries = {place['rows']} rows + {place['duplicates']} duplicates"
+        screen.print(f"copied   {place['stream']}: {figures} + {place['rejected']} rejected")
+    shrink = store["shrink"]
+    if shrink is None or not shrink["fresh"]:
+        screen.print("shrink   no reading (optional)", style="dim")
+    else:
+        metrics = ", ".join(f"{safe(k)} {safe(v)}" for k, v in shrink["metrics"].items())
+        screen.print(f"shrink   {metrics}")
+    for device in store["devices"]:
+        state = device["status"] if device["alive"] else "OFFLINE"
+        style = {"ONLINE": "green", "OFFLINE": "dim"}.get(state, "red")
+        service = (device["metadata"] or {}).get("service", "")
+        screen.print(
+            f"device   {device['device_id']:>3} {safe(device['name'])} {state} {safe(service)}", style=style
+        )

@@ -1,0 +1,90 @@
+"""``dsmil up``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsmil.cli._events import soc_line
+from dsmil.cli._shared import console, settings, state_dir_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dsmil.config import Settings
+    from dsmil.services.supervisor import Supervisor
+
+
+@click.command("up")
+@click.option(
+    "--demo", is_flag=True, help="Feed the sample log and recorded SHRINK readings; show what comes out."
+)
+@click.option("--durable", is_flag=True, help="Bundled broker: wait for the disk at every write.")
+@click.option(
+    "--broker",
+    type=click.Choice(["bundled", "system"]),
+    default="bundled",
+    help="Broker to start when no address is given: the bundled one, or one from PATH.",
+)
+@state_dir_option
+def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:  # noqa: N802 - the name the folder scan looks for
+    """Start the fabric in this terminal; Ctrl-C stops it.
+
+    The broker is the one that REDIS_URL or REDIS_HOST/PORT/DB names, else a private one is started.
+
+    \b
+    Examples:
+      dsmil up --demo
+      REDIS_URL=redis://10.0.0.5:6379/0 dsmil up
+    """
+    from dsmil import log
+    from dsmil.services.supervisor import Supervisor
+
+    chosen = settings()
+    log.configure(chosen.log_level)
+    screen = console(stderr=not demo)
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: stopped.append(number))
+    fabric = Supervisor(
+        chosen,
+        demo=demo,
+        durable=durable,
+        system_broker=broker == "system",
+        log_to_files=demo,
+        say=lambda line: screen.print(line, style="dim" if demo else ""),
+    )
+    fabric.start()
+    try:
+        if demo:
+            screen.print("showing SOC events as they are published; Ctrl-C stops everything\n", style="bold")
+            _show(fabric, chosen, screen, stopped)
+        else:
+            fabric.run(lambda: bool(stopped))
+    finally:
+        screen.print("stopping ...", style="dim")
+        fabric.stop()
+        screen.print("stopped", style="dim")
+    return 0
+
+
+def _show(fabric: Supervisor, chosen: Settings, screen: Console, stopped: list[int]) -> None:
+    """Tend the fabric and print each SOC event that is published from now on."""
+    from dsmil.errors import DsmilError
+    from dsmil.events.streams import StreamName
+    from dsmil.infrastructure.redis_streams import RedisStreamsClient
+
+    with RedisStreamsClient(settings=chosen) as bus:
+        last = bus.last_id(StreamName.SOC_EVENTS)
+        while not stopped:
+            fabric.tend()
+            try:
+                for entry_id, event in bus.read(StreamName.SOC_EVENTS, last_id=last, block_ms=200):
+                    last = entry_id
+                    fields: dict[str, Any] = event.to_dict()
+                    screen.print(soc_line(fields))
+            except DsmilError:
+                time.sleep(0.2)  # the broker is being started anew

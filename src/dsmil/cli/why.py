@@ -1,0 +1,72 @@
+"""``dsmil why``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsmil.cli._errors import NO
+from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, settings, state_dir_option
+
+if TYPE_CHECKING:
+    from dsmil.fusion.explain import Step
+
+_STYLES = {
+    "source": "cyan",
+    "detection": "magenta",
+    "fusion": "blue",
+    "escalation": "yellow",
+    "publication": "green",
+}
+
+
+@click.command("why")
+@click.argument("event_id")
+@AS_JSON
+@state_dir_option
+def COMMAND(*, event_id: str, as_json: bool) -> int:  # noqa: N802
+    """Tell how an event came to be what it is: source, detection, fusion, escalation, publication.
+
+    For a raw record it tells which finding each detector makes of it, or why none.
+
+    \b
+    Example:
+      dsmil why "$(dsmil events -n 1 --json | jq -r '.[0].event_id')"
+    """
+    from dsmil.services.why import find_steps
+
+    steps = find_steps(event_id, settings())
+    if steps is None:
+        click.echo(f"dsmil: no event {safe(event_id, 80)} in the hot store", err=True)
+        return NO
+    if as_json:
+        print_json({"event_id": event_id, "steps": steps})
+        return 0
+    _tell(event_id, steps)
+    return 0
+
+
+def _tell(event_id: str, steps: list[Step]) -> None:
+    from rich.text import Text
+
+    screen = console()
+    screen.print(safe(event_id), style="bold")
+    for number, step in enumerate(steps, start=1):
+        line = Text(f"{number}. ", style="dim")
+        line.append(f"{step.stage:<12}", style=_STYLES.get(step.stage, ""))
+        line.append(safe(step.text))
+        if step.at is not None:
+            line.append(f"  {clock(step.at)} UTC", style="dim")
+        screen.print(line)
+        for key, value in step.detail.items():
+            if value not in (None, [], {}):
+                screen.print(f"     {safe(key)}: {safe(_words(value), 300)}", style="dim")
+
+
+def _words(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_words(v)}" for k, v in value.items() if v is not None)
+    if isinstance(value, list):
+        return "; ".join(_words(v) for v in value)
+    return str(value)

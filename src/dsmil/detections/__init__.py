@@ -1,0 +1,1 @@
+"""Layer 3: one detector per file, each ending in ``DETECTOR = <its class>``."""

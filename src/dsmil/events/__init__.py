@@ -1,0 +1,1 @@
+"""What flows through the fabric: the event, its wire form, and the devices that speak."""

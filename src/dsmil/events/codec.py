@@ -1,0 +1,304 @@
+r"""The wire form: one JSON document per event, checked before anything believes it.
+
+A fast decoder takes the last of two equal keys, and that is enough to turn CRITICAL into LOW. So a document
+counts as clean only when encoding what was decoded gives the very same bytes: an encoder cannot write a key
+twice, nor white space, nor a field it does not know. Everything else takes the slow, exact path.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, NoReturn, cast
+
+import msgspec
+from msgspec import UNSET
+
+from dsmil.errors import EventInvalid
+from dsmil.events import devices, ids
+from dsmil.events.model import Event, SocEvent, check, parse_category, parse_severity
+from dsmil.events.streams import EVENT_FIELD
+
+#: Largest event a producer may hand in, bytes of JSON.
+MAX_EVENT_BYTES: Final = 256 * 1024
+#: Largest event the fabric itself writes: room for a finding that carries its record, and for the fusion.
+MAX_FUSED_BYTES: Final = 2 * MAX_EVENT_BYTES
+#: Deepest nesting of objects and arrays.
+MAX_DEPTH: Final = 32
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
+_decode_soc = msgspec.json.Decoder(SocEvent).decode
+_decode_any = msgspec.json.Decoder().decode
+
+_DECODER_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError)
+
+_EVENT_FIELDS: Final = frozenset(Event.__struct_fields__) - {"extra"}
+_SOC_FIELDS: Final = frozenset(SocEvent.__struct_fields__) - {"extra"}
+_NUMBERS: Final = {"ts", "ingest_ts", "score"}
+_INTEGERS: Final = {"source_device", "source_layer", "token_id", "clearance"}
+_DOCUMENTS: Final = {"payload", "entities", "techniques", "evidence", "flags"}
+
+
+def encode(event: Event) -> bytes:
+    """Return the wire form: compact JSON in UTF-8; raises EventInvalid for what JSON cannot say."""
+    try:
+        return _encode(event) if event.extra is UNSET else _encode(event.to_dict())
+    except (UnicodeEncodeError, RecursionError, TypeError, OverflowError) as exc:
+        raise EventInvalid("not_json", f"the event cannot be written as JSON: {exc}") from None
+
+
+def encode_object(fields: dict[str, Any]) -> bytes:
+    """Return a plain object as JSON; raises EventInvalid for what JSON cannot say."""
+    _check_finite(fields)
+    try:
+        return _encode(fields)
+    except (UnicodeEncodeError, RecursionError, TypeError, OverflowError) as exc:
+        raise EventInvalid("not_json", f"the event cannot be written as JSON: {exc}") from None
+
+
+def encode_checked(event: Event) -> bytes:
+    """Return the wire form of an event that a program made, held to the same limits as foreign input."""
+    check(event)
+    raw = encode(event)
+    # The encoder writes NaN and the infinities as null: no null, none of them.
+    if b"null" in raw:
+        _check_finite(event.to_dict())
+    decode(raw)
+    return raw
+
+
+def decode(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES, fallback: Fallback | None = None) -> Event:
+    """Return the event that ``raw`` says; raises EventInvalid with its cause when it says none.
+
+    ``fallback`` supplies id and time to foreign documents that carry none.
+    """
+    _check_size(raw, max_bytes)
+    try:
+        event = _decode(raw)
+        if _is_clean(event, raw):
+            check(event)
+            return event
+    except _DECODER_ERRORS:
+        pass  # the slow path finds out what is wrong, or that nothing is
+    return _from_fields(parse_object(raw, max_bytes=max_bytes), fallback, Event, _EVENT_FIELDS)
+
+
+def decode_soc(raw: bytes) -> SocEvent:
+    """Return the SOC event that ``raw`` says; raises EventInvalid when it says none."""
+    _check_size(raw, MAX_FUSED_BYTES)
+    try:
+        event = _decode_soc(raw)
+        if _is_clean(event, raw):
+            check(event)
+            return event
+    except _DECODER_ERRORS:
+        pass
+    fields = parse_object(raw, max_bytes=MAX_FUSED_BYTES)
+    missing = sorted({"original_severity", "escalation", "signals"} - fields.keys())
+    if missing:
+        raise EventInvalid("bad_field", f"not a SOC event: {', '.join(missing)} missing")
+    fields.setdefault("shrink_metrics", None)
+    fields.setdefault("l8_enrichment", {})
+    return cast("SocEvent", _from_fields(fields, None, SocEvent, _SOC_FIELDS))
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """Identity and time for a foreign document without them: those of its stream entry."""
+
+    #: ``STREAM/entry-id``: unique, and the same at every reading.
+    place: str
+    #: Unix seconds.
+    ts: float
+
+
+def decode_entry(fields: dict[bytes, bytes], *, max_bytes: int, fallback: Fallback) -> Event:
+    """Return the event of a stream entry: the field ``event`` as JSON, or flat fields by foreign hands."""
+    document = fields.get(EVENT_FIELD.encode())
+    if document is not None and len(fields) == 1:
+        return decode(document, max_bytes=max_bytes, fallback=fallback)
+    _check_size(b"".join(part for pair in fields.items() for part in pair), max_bytes)
+    try:
+        texts = {name.decode(): value.decode() for name, value in fields.items()}
+    except UnicodeDecodeError as exc:
+        raise EventInvalid("bad_utf8", f"a flat field is not UTF-8: {exc}") from None
+    if document is not None:
+        flat = parse_object(texts.pop(EVENT_FIELD).encode(), max_bytes=max_bytes)
+        twice = sorted(flat.keys() & texts.keys())
+        if twice:
+            raise EventInvalid("duplicate_key", f"both in the document and beside it: {', '.join(twice)}")
+        flat.update(_typed(texts))
+    else:
+        flat = _typed(texts)
+    return _from_fields(flat, fallback, Event, _EVENT_FIELDS)
+
+
+def _typed(texts: dict[str, str]) -> dict[str, Any]:
+    """Give flat text fields the types of the event's fields; unknown ones stay text."""
+    flat: dict[str, Any] = {}
+    for name, text in texts.items():
+        try:
+            if name in _INTEGERS:
+                flat[name] = int(text, 0)
+            elif name in _NUMBERS:
+                flat[name] = float(text)
+            elif name in _DOCUMENTS:
+                flat[name] = _parse(text.encode()) if text[:1] in {"{", "["} else {"text": text}
+            else:
+                flat[name] = text
+        except ValueError:
+            raise EventInvalid("bad_field", f"{name}={text[:40]!r} is not a number") from None
+    return flat
+
+
+def parse_object(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, Any]:
+    """Return the JSON object ``raw`` is, exactly: no key twice, no NaN, no lone surrogate, no deep nesting."""
+    _check_size(raw, max_bytes)
+    try:
+        document = _decode_any(raw)
+        if not (_encode(document) == raw and _flat_enough(raw)):
+            document = _parse(raw)
+    except _DECODER_ERRORS:
+        document = _parse(raw)
+    if not isinstance(document, dict):
+        raise EventInvalid("not_an_object", f"the document is {type(document).__name__}, not an object")
+    return document
+
+
+def _check_size(raw: bytes, max_bytes: int) -> None:
+    if len(raw) > max_bytes:
+        raise EventInvalid("too_large", f"{len(raw)} bytes, at most {max_bytes} are accepted")
+
+
+def _is_clean(event: Event, raw: bytes) -> bool:
+    return event.extra is UNSET and _encode(event) == raw and _flat_enough(raw)
+
+
+def _flat_enough(raw: bytes) -> bool:
+    # Fewer openers than levels allowed: it cannot be too deep, and counting bytes is nearly free.
+    return raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
+
+
+def _parse(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        document = json.loads(
+            raw.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+    except EventInvalid:
+        raise
+    except UnicodeDecodeError as exc:
+        raise EventInvalid("bad_utf8", str(exc)) from None
+    except RecursionError:
+        raise EventInvalid("too_deep", f"nested deeper than {MAX_DEPTH}") from None
+    except ValueError as exc:
+        raise EventInvalid("malformed_json", str(exc)) from None
+    _check_tree(document)
+    return document
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise EventInvalid("duplicate_key", f"{twice[:80]!r} occurs twice in one object")
+    return found
+
+
+def _not_finite(text: str) -> NoReturn:
+    raise EventInvalid("not_finite", f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise EventInvalid("not_finite", f"{text[:40]} is beyond a double")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 40:  # noqa: PLR2004 - well beyond 64 bits; Python's own limit is an attack surface
+        raise EventInvalid("bad_number", f"an integer of {len(text)} digits")
+    return int(text)
+
+
+def _check_tree(document: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Refuse lone surrogates and deep nesting, without recursion."""
+    level = [document]
+    depth = 0
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, dict):
+                for key in value:
+                    _check_text(key)
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        if any(isinstance(value, dict | list) for value in level):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise EventInvalid("too_deep", f"nested deeper than {MAX_DEPTH}")
+        level = below
+
+
+def _check_finite(document: Any) -> None:  # noqa: ANN401 - any JSON value
+    if isinstance(document, float) and not math.isfinite(document):
+        raise EventInvalid("not_finite", f"{document} is not a number in JSON")
+    values = document.values() if isinstance(document, dict) else document
+    if isinstance(document, dict | list | tuple):
+        for value in values:
+            _check_finite(value)
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise EventInvalid("lone_surrogate", "a string holds half of a surrogate pair") from None
+
+
+def _from_fields(
+    fields: dict[str, Any], fallback: Fallback | None, kind: type[Event], known_fields: frozenset[str]
+) -> Event:
+    """Build an event from loose fields: defaults for what is missing, flags for what was mended."""
+    known = {name: value for name, value in fields.items() if name in known_fields}
+    extra = {name: value for name, value in fields.items() if name not in known_fields}
+    if "source_device" not in known:
+        raise EventInvalid("bad_field", "source_device is missing")
+    if fallback is not None:
+        known.setdefault("ts", fallback.ts)
+        known.setdefault("ingest_ts", fallback.ts)
+        known.setdefault("event_id", ids.derived_id(fallback.ts, "entry", fallback.place))
+    missing = sorted({"event_id", "ts"} - known.keys())
+    if missing:
+        raise EventInvalid("bad_field", f"{', '.join(missing)} missing")
+    known.setdefault("ingest_ts", known["ts"])
+    flags = known.get("flags", [])
+    known["flags"] = [*(flags if isinstance(flags, list) else [flags])]
+    for name, parse in (("severity", parse_severity), ("category", parse_category)):
+        known[name], flag = parse(known.get(name))
+        if flag and flag not in known["flags"]:
+            known["flags"].append(flag)
+    device = known["source_device"]
+    if isinstance(device, int) and device in devices.DEVICES:
+        known.setdefault("source_layer", devices.device(device).layer or 3)
+        known.setdefault("token_id", devices.token_id(device))
+    layer = known.get("source_layer")
+    known.setdefault("clearance", devices.clearance(layer) if isinstance(layer, int) else 0)
+    known.setdefault("token_id", 0)
+    for name, default in (("payload", {}), ("source", ""), ("compartment", "GENERAL")):
+        known.setdefault(name, default)
+    try:
+        event = msgspec.convert(known, kind)
+    except (msgspec.ValidationError, OverflowError) as exc:
+        raise EventInvalid("bad_field", str(exc)) from None
+    check(event)
+    return event.replace(extra=extra) if extra else event

@@ -1,0 +1,260 @@
+"""The event: one observation or finding, never edited, only replaced."""
+
+from __future__ import annotations
+
+import math
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from dsmil.errors import EventInvalid
+from dsmil.events import devices, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_TS: Final = float(1 << 38)  # 48 bits of milliseconds, the room of a time-ordered UUID
+_MAX_INTEGER: Final = (1 << 63) - 1
+
+
+class Severity(StrEnum):
+    """How bad the evidence is, ordered: LOW < MEDIUM < HIGH < CRITICAL."""
+
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+    CRITICAL = "CRITICAL"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order, 1 (LOW) to 4 (CRITICAL)."""
+        return _RANK[self]
+
+    def raised(self, levels: int = 1) -> Severity:
+        """Return the severity ``levels`` higher, CRITICAL at most."""
+        return _BY_RANK[min(self.rank + levels, len(_BY_RANK) - 1)]
+
+    # The values are text because SQL, JSON and people read them; their order is not that of the alphabet.
+    def __lt__(self, other: object) -> bool:
+        """Order by rank."""
+        return self.rank < other.rank if isinstance(other, Severity) else NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        """Order by rank."""
+        return self.rank <= other.rank if isinstance(other, Severity) else NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        """Order by rank."""
+        return self.rank > other.rank if isinstance(other, Severity) else NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        """Order by rank."""
+        return self.rank >= other.rank if isinstance(other, Severity) else NotImplemented
+
+
+_RANK: Final[dict[Severity, int]] = {severity: rank for rank, severity in enumerate(Severity, start=1)}
+_BY_RANK: Final[tuple[Severity, ...]] = (Severity.LOW, *Severity)
+#: Names that other systems use, accepted on input.
+SEVERITY_ALIASES: Final = {"INFO": Severity.LOW, "MODERATE": Severity.MEDIUM}
+
+
+class EventCategory(StrEnum):
+    """What an event is about."""
+
+    AUTH = "AUTH"
+    NETWORK = "NETWORK"
+    SYSTEM = "SYSTEM"
+    APP = "APP"
+    INTEL = "INTEL"
+    SECURITY = "SECURITY"
+    CRYPTO = "CRYPTO"
+    SOC = "SOC"
+
+
+class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something an event is about: a host, a user, an address."""
+
+    #: ip, port, host, user, domain, url, file, process, ...
+    type: str
+    value: str
+    #: Its part in the event: src, dest, sensor, ... Empty when it has none.
+    role: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event, as documented in ``docs/events.md``."""
+
+    #: UUID; time-ordered when made here.
+    event_id: str
+    #: When it happened, Unix seconds.
+    ts: float
+    #: Device that saw or found it, 0-103.
+    source_device: int
+    #: Layer of that device, 2-9.
+    source_layer: int
+    category: EventCategory
+    severity: Severity
+    #: Free JSON object.
+    payload: dict[str, Any]
+    #: Feed or sensor, e.g. ``suricata``.
+    source: str
+    compartment: str
+    #: 0x8000 + 3 * device + offset.
+    token_id: int
+    #: Clearance of the layer: byte 0x0L four times.
+    clearance: int
+    #: When the fabric received it, Unix seconds; set once, on entry.
+    ingest_ts: float
+    #: Shared by all revisions of a growing group.
+    correlation_id: str = ""
+    entities: tuple[Entity, ...] = ()
+    #: ATT&CK technique ids.
+    techniques: tuple[str, ...] = ()
+    #: Confidence of whoever found it, 0-1.
+    score: float | None = None
+    #: Ids of the events it rests on.
+    evidence: tuple[str, ...] = ()
+    #: Where the raw record came from: ``file:line``, a peer, a unit.
+    origin: str = ""
+    #: What was mended on the way in, e.g. ``unknown_severity:WEIRD``.
+    flags: tuple[str, ...] = ()
+    #: Fields this version does not know; they survive a round trip.
+    extra: dict[str, Any] | UnsetType = UNSET
+
+    def replace(self, **changes: Any) -> Event:  # noqa: ANN401 - fields have many types
+        """Return a copy with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as the plain object it is on the wire."""
+        fields = cast("dict[str, Any]", msgspec.to_builtins(self, str_keys=True))
+        fields.pop("extra", None)
+        if self.extra is not UNSET:
+            fields.update(self.extra)
+        return fields
+
+
+class SocEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What the SOC Router publishes: the Layer 3/4 output, its own id kept, and how it was judged."""
+
+    #: Severity before escalation.
+    original_severity: Severity
+    #: Why severity was raised: {rule, metric, value, threshold, from, to} each; empty when it was not.
+    escalation: tuple[dict[str, Any], ...]
+    #: What the layers said: ``l3`` {decision, score, device_id}, ``l4`` {label, confidence, device_id}.
+    signals: dict[str, Any]
+    #: The operator-state reading used, with its age; None when there was none.
+    shrink_metrics: dict[str, Any] | None
+    #: Filled by Layer 8.
+    l8_enrichment: dict[str, Any]
+
+
+def parse_severity(value: object) -> tuple[Severity, str]:
+    """Return the severity ``value`` means, and a flag: empty, or what was unknown.
+
+    Unknown becomes HIGH: a detection must not be lost, nor sink to the bottom, over a spelling.
+    """
+    if isinstance(value, Severity):
+        return value, ""
+    name = value.strip().upper() if isinstance(value, str) else ""
+    if name in SEVERITY_ALIASES:
+        return SEVERITY_ALIASES[name], ""
+    try:
+        return Severity(name), ""
+    except ValueError:
+        return Severity.HIGH, _flag("severity", value)
+
+
+def parse_category(value: object) -> tuple[EventCategory, str]:
+    """Return the category ``value`` means, and a flag: empty, or what was unknown (SECURITY then)."""
+    if isinstance(value, EventCategory):
+        return value, ""
+    try:
+        return EventCategory(value.strip().upper() if isinstance(value, str) else ""), ""
+    except ValueError:
+        return EventCategory.SECURITY, _flag("category", value)
+
+
+def create_event(  # noqa: PLR0913 - the documented signature and one keyword per optional field
+    source_device: int,
+    source_layer: int,
+    category: EventCategory | str,
+    severity: Severity | str,
+    payload: dict[str, Any],
+    *,
+    event_id: str | None = None,
+    ts: float | None = None,
+    source: str = "",
+    compartment: str = "GENERAL",
+    token_id: int | None = None,
+    clearance: int | None = None,
+    ingest_ts: float | None = None,
+    correlation_id: str = "",
+    entities: Iterable[Entity] = (),
+    techniques: Iterable[str] = (),
+    score: float | None = None,
+    evidence: Iterable[str] = (),
+    origin: str = "",
+    flags: Iterable[str] = (),
+) -> Event:
+    """Return a checked event; everything not given has its documented default.
+
+    ``ts`` and ``ingest_ts`` are Unix seconds, now by default. Raises EventInvalid when a value is out of
+    its documented range.
+    """
+    known_severity, severity_flag = parse_severity(severity)
+    known_category, category_flag = parse_category(category)
+    now = time.time()
+    when = now if ts is None else ts
+    event = Event(
+        event_id=event_id or ids.new_id(when if isinstance(when, int | float) else None),
+        ts=when,
+        source_device=source_device,
+        source_layer=source_layer,
+        category=known_category,
+        severity=known_severity,
+        payload=payload,
+        source=source,
+        compartment=compartment,
+        token_id=devices.token_id(source_device) if token_id is None else token_id,
+        clearance=devices.clearance(source_layer) if clearance is None else clearance,
+        ingest_ts=now if ingest_ts is None else ingest_ts,
+        correlation_id=correlation_id,
+        entities=tuple(entities),
+        techniques=tuple(techniques),
+        score=score,
+        evidence=tuple(evidence),
+        origin=origin,
+        flags=(*flags, *(f for f in (severity_flag, category_flag) if f)),
+    )
+    check(event)
+    return event
+
+
+def check(event: Event) -> None:
+    """Raise EventInvalid unless every field is within its documented range."""
+    if not (0 <= event.source_device <= devices.LAST_DEVICE):
+        raise EventInvalid("bad_field", f"source_device={event.source_device!r} is not 0-103")
+    if not (devices.FIRST_LAYER <= event.source_layer <= devices.LAST_LAYER):
+        raise EventInvalid("bad_field", f"source_layer={event.source_layer!r} is not 2-9")
+    if not isinstance(event.payload, dict):
+        raise EventInvalid("bad_field", f"payload is {type(event.payload).__name__}, not an object")
+    if not event.event_id or len(event.event_id) > 200:  # noqa: PLR2004 - room for foreign ids, no more
+        raise EventInvalid("bad_field", f"event_id has {len(event.event_id)} characters, not 1-200")
+    for name, value in (("ts", event.ts), ("ingest_ts", event.ingest_ts)):
+        if not (math.isfinite(value) and 0 <= value < MAX_TS):
+            raise EventInvalid("bad_field", f"{name}={value!r} is not Unix seconds between 1970 and 10680")
+    for name, number in (("token_id", event.token_id), ("clearance", event.clearance)):
+        if not 0 <= number <= _MAX_INTEGER:
+            raise EventInvalid("bad_field", f"{name}={number!r} is not within 0 and 2^63-1")
+    if event.score is not None and not 0 <= event.score <= 1:
+        raise EventInvalid("bad_field", f"score={event.score!r} is not 0-1")
+
+
+def _flag(field: str, value: object) -> str:
+    if value is None:
+        return f"missing_{field}"
+    return f"unknown_{field}:{(value if isinstance(value, str) else repr(value))[:40]}"

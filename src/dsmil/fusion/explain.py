@@ -1,0 +1,106 @@
+"""Why an event is what it is: the recorded steps, put in order and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to an event."""
+
+    #: source, detection, fusion, escalation or publication.
+    stage: str
+    #: When, Unix seconds; None where it was not recorded.
+    at: float | None = None
+    #: One sentence.
+    text: str
+    #: The recorded facts behind the sentence.
+    detail: dict[str, Any] = {}
+
+
+def explain(soc: dict[str, Any], evidence: list[dict[str, Any]]) -> list[Step]:
+    """Return the steps of a SOC event from its row and the raw rows of the events it rests on."""
+    return [
+        *(_source(row) for row in evidence),
+        _detection(soc),
+        _fusion(soc),
+        *_escalation(soc),
+        _publication(soc),
+    ]
+
+
+def explain_raw(row: dict[str, Any]) -> list[Step]:
+    """Return what is known of a raw event that has not become a SOC event."""
+    return [_source(row)]
+
+
+def _source(row: dict[str, Any]) -> Step:
+    context = row["context"] or {}
+    origin = context.get("origin") or "a producer that gave no place"
+    return Step(
+        stage="source",
+        at=row["ingest_ts"],
+        text=f"{row['source'] or 'unnamed source'} record from {origin}, published by device {row['device_id']}",
+        detail={"event_id": row["event_id"], "event_time": row["ts"], "stream_id": row["stream_id"]}
+        | ({"flags": context["flags"]} if context.get("flags") else {}),
+    )
+
+
+def _detection(soc: dict[str, Any]) -> Step:
+    payload, context = soc["payload"] or {}, soc["context"] or {}
+    rule = payload.get("rule") if isinstance(payload.get("rule"), dict) else {}
+    named = (
+        f"rule {rule.get('id')} revision {rule.get('revision')}: {rule.get('name')}" if rule else "no rule named"
+    )
+    detail: dict[str, Any] = {"detector": payload.get("detector"), "rule": rule}
+    for key in ("sensor_severity", "matched", "tactics"):
+        if payload.get(key):
+            detail[key] = payload[key]
+    for key in ("techniques", "entities", "evidence", "flags"):
+        if context.get(key):
+            detail[key] = context[key]
+    return Step(
+        stage="detection",
+        text=f"device {soc['source_device']} (layer {soc['source_layer']}) found it, {named};"
+        f" severity {soc['original_severity']}",
+        detail=detail,
+    )
+
+
+def _fusion(soc: dict[str, Any]) -> Step:
+    reading = soc["shrink_metrics"]
+    if not reading:
+        text = "no operator reading young enough to use: severity stays as found"
+    else:
+        label = "recorded reading" if reading.get("recorded") else "reading"
+        text = f"judged with a SHRINK {label} {reading.get('age_s', 0):.1f} s old"
+    return Step(stage="fusion", text=text, detail={"signals": soc["signals"], "shrink_metrics": reading})
+
+
+def _escalation(soc: dict[str, Any]) -> list[Step]:
+    reasons = soc["escalation"] or []
+    if not reasons:
+        return [Step(stage="escalation", text=f"none: severity {soc['severity']} is the one that was found")]
+    return [Step(stage="escalation", text=reason_text(reason), detail=reason) for reason in reasons]
+
+
+def _publication(soc: dict[str, Any]) -> Step:
+    entry = soc["stream_id"]
+    at = int(entry.partition("-")[0]) / 1000 if entry else None
+    where = f"SOC_EVENTS entry {entry}" if entry else "written to the store directly"
+    return Step(
+        stage="publication",
+        at=at,
+        text=f"published as {soc['severity']}: {where}",
+        detail={"event_id": soc["event_id"], "stream_id": entry},
+    )
+
+
+def reason_text(reason: dict[str, Any]) -> str:
+    """Return an escalation reason as one sentence."""
+    return (
+        f"{reason.get('from')} -> {reason.get('to')} by {reason.get('rule')}:"
+        f" {reason.get('metric')} {reason.get('value')} >= {reason.get('threshold')}"
+    )

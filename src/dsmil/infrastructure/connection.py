@@ -1,0 +1,86 @@
+"""Which broker, and a client for it whose waits and retries are ours.
+
+The client library's defaults lose and double events: a socket time-out of 5 s is exactly the documented
+blocking read, and its silent retries write twice when a reply is lost. Both are set here, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from dsmil.config import Settings
+from dsmil.errors import BusRefused, BusUnavailable, GroupLost
+from dsmil.infrastructure.instance import StateDir
+
+#: Seconds a reply may come later than the longest blocking read.
+_GRACE_S: Final = 5.0
+_CONNECT_S: Final = 3.0
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the broker's address: the given one, else the running instance's, else the documented default.
+
+    REDIS_URL wins; then REDIS_HOST, REDIS_PORT and REDIS_DB when one is set; then the instance of the state
+    directory; then localhost:6379. A given address is never replaced by another when it does not answer.
+    """
+    if settings.redis_url:
+        return str(settings.redis_url)
+    if not settings.redis_explicit:
+        instance = StateDir(settings.state_dir).running()
+        if instance is not None:
+            return instance.broker_url
+    host = f"[{settings.redis_host}]" if ":" in settings.redis_host else settings.redis_host
+    return f"redis://{host}:{settings.redis_port}/{settings.redis_db}"
+
+
+def public_url(url: str) -> str:
+    """Return an address without its credentials, for people and logs."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def connect(url: str, settings: Settings) -> redis.Redis:
+    """Return a client; it connects at its first command. Replies are bytes in their RESP2 shapes."""
+    options: dict[str, Any] = {
+        "socket_timeout": settings.poll_timeout_ms / 1000 + _GRACE_S,
+        "socket_connect_timeout": _CONNECT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "protocol": 2,
+        "decode_responses": False,
+        "client_name": "dsmil",
+    }
+    if settings.redis_username:
+        options["username"] = settings.redis_username
+    if settings.redis_password:
+        options["password"] = str(settings.redis_password)
+    if url.startswith("unix://"):
+        # A unix socket connects at once or not at all, and its class takes no connect time-out.
+        del options["socket_connect_timeout"]
+    return redis.Redis.from_url(url, **options)
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, so that no caller needs to know the driver."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as exc:
+        msg = f"{what}: the broker does not answer: {exc}"
+        raise BusUnavailable(msg) from exc
+    except redis.ResponseError as exc:
+        text = str(exc)
+        if text.startswith("NOGROUP") or "NOGROUP" in text:
+            msg = f"{what}: {text}"
+            raise GroupLost(msg) from exc
+        msg = f"{what}: the broker refuses: {text}"
+        raise BusRefused(msg) from exc
+    except redis.RedisError as exc:
+        msg = f"{what}: {exc}"
+        raise BusUnavailable(msg) from exc

@@ -1,0 +1,110 @@
+#!lua name=dsmil
+-- Server-side half of the runner. Owns no key of its own; every key it touches is named by the caller.
+--
+-- dsmil_settle: settle a batch of entries that one consumer holds, all or up to the first error.
+--   KEYS  1 input stream   2 ledger hash   3 attempts hash   4 DEAD_LETTERS   5.. output streams
+--   ARGV  1 group  2 consumer  3 first id  4 last id (range of the batch)  then for each entry
+--         id, verdict and its arguments:
+--           'P' n, then n times (index into KEYS, body)     publish, count `published` and `outputs`
+--           'D' field                                       drop, count `field`
+--           'X' n, then n times (name, value)               dead-letter, count `dead`
+--   Returns {error text or '', number settled, ids not settled ...}.
+--
+-- The fence: only ids that are still pending for this very consumer are touched. A call sent twice, a consumer
+-- that woke up after its entries were claimed by another, a reply that was lost: all become no-ops.
+-- Output comes before acknowledgement, and only what was put out is acknowledged, because an error at run time
+-- must leave the entry pending. The ledger counts in the same call, so that no kill can unbalance it.
+
+local PAGE = 500
+
+local function held(stream, group, consumer, first, last)
+  local ids, from = {}, first
+  while true do
+    local page = redis.call('XPENDING', stream, group, from, last, PAGE, consumer)
+    for _, row in ipairs(page) do ids[row[1]] = true end
+    if #page < PAGE then return ids end
+    from = '(' .. page[#page][1]
+  end
+end
+
+-- An output key of another type would fail after earlier outputs of the same entry were added.
+local function check_outputs(keys)
+  for i = 4, #keys do
+    local kind = redis.call('TYPE', keys[i])['ok']
+    if kind ~= 'stream' and kind ~= 'none' then
+      return 'ERR ' .. keys[i] .. ' is a ' .. kind .. ', not a stream'
+    end
+  end
+  return nil
+end
+
+local function error_of(reply)
+  if type(reply) == 'table' and reply['err'] then return reply['err'] end
+  return nil
+end
+
+local function settle(keys, args)
+  local stream, ledger, attempts = keys[1], keys[2], keys[3]
+  local group, consumer = args[1], args[2]
+  local broken = check_outputs(keys)
+  if broken then return {broken, 0} end
+
+  local mine = held(stream, group, consumer, args[3], args[4])
+  local done, missed, counts, failed = {}, {}, {}, ''
+  local i = 5
+
+  while i <= #args do
+    local id, verdict = args[i], args[i + 1]
+    local active = mine[id] and failed == ''
+    local counter, outputs = nil, 0
+    i = i + 2
+
+    if verdict == 'P' then
+      local n = tonumber(args[i])
+      if active then
+        for k = 0, n - 1 do
+          local reply = redis.pcall('XADD', keys[tonumber(args[i + 1 + 2 * k])], '*', 'event', args[i + 2 + 2 * k])
+          local err = error_of(reply)
+          if err then failed = err; break end
+          outputs = outputs + 1
+        end
+      end
+      counter = 'published'
+      i = i + 1 + 2 * n
+    elseif verdict == 'D' then
+      counter = args[i]
+      i = i + 1
+    elseif verdict == 'X' then
+      local n = tonumber(args[i])
+      if active then
+        local fields = {}
+        for k = 1, 2 * n do fields[k] = args[i + k] end
+        local err = error_of(redis.pcall('XADD', keys[4], '*', unpack(fields)))
+        if err then failed = err end
+      end
+      counter = 'dead'
+      i = i + 1 + 2 * n
+    end
+
+    if active and failed == '' then
+      done[#done + 1] = id
+      mine[id] = nil
+      counts[counter] = (counts[counter] or 0) + 1
+      if outputs > 0 then counts['outputs'] = (counts['outputs'] or 0) + outputs end
+    else
+      missed[#missed + 1] = id
+    end
+  end
+
+  for from = 1, #done, PAGE do
+    local till = math.min(from + PAGE - 1, #done)
+    redis.call('XACK', stream, group, unpack(done, from, till))
+    if redis.call('EXISTS', attempts) == 1 then
+      redis.call('HDEL', attempts, unpack(done, from, till))
+    end
+  end
+  for field, n in pairs(counts) do redis.call('HINCRBY', ledger, field, n) end
+  return {failed, #done, unpack(missed)}
+end
+
+redis.register_function('dsmil_settle', settle)

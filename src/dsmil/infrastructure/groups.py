@@ -1,0 +1,244 @@
+"""Reading a stream as one consumer of a group, and settling what was read in one fenced call."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+import redis
+
+from dsmil.errors import BusRefused, GroupLost
+from dsmil.events.streams import DEAD_LETTERS, StreamName
+from dsmil.infrastructure.connection import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: Entries of one server-side call: above this the server would stop the whole bus for too long.
+MAX_SETTLE: Final = 500
+#: Bytes of outputs after which a call is cut as well.
+MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
+_CLAIM_PAGE: Final = 100
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One stream entry as it lies there. ``fields`` is None when it was trimmed while it was pending."""
+
+    stream: StreamName
+    entry_id: str
+    fields: dict[bytes, bytes] | None
+
+    @property
+    def place(self) -> str:
+        """``STREAM/entry-id``."""
+        return f"{self.stream}/{self.entry_id}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sort key within the stream."""
+        return id_order(self.entry_id)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What to do with one entry, in the terms of the server-side function."""
+
+    entry: Entry
+    #: ``P`` publish, ``D`` drop, ``X`` dead letter.
+    kind: str
+    #: For ``P``: stream and body of each output.
+    outputs: tuple[tuple[str, bytes], ...] = ()
+    #: For ``D``: the ledger field to count.
+    counter: str = ""
+    #: For ``X``: fields of the dead letter.
+    letter: tuple[tuple[str, bytes], ...] = ()
+    #: The event's id, once it is known to be one.
+    event_id: str = ""
+    #: For ``P``: (layer, severity) of each output, for the counts by layer.
+    layers: tuple[tuple[int, str], ...] = ()
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What the server did."""
+
+    done: int
+    #: Entry ids that were left alone: no longer ours, or behind the error.
+    missed: frozenset[str]
+    #: Error of the output that stopped the batch, or empty.
+    error: str
+
+
+def id_order(entry_id: str) -> tuple[int, int]:
+    """Return the sort key of an entry id."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def ledger_key(stream: str, group: str) -> str:
+    """Return the hash that counts how each entry of ``stream`` was settled for ``group``."""
+    return f"dsmil:ledger:{stream}:{group}"
+
+
+def attempts_key(stream: str, group: str) -> str:
+    """Return the hash that counts how often an entry was handled alone."""
+    return f"dsmil:attempts:{stream}:{group}"
+
+
+@lru_cache(maxsize=1)
+def library_source() -> str:
+    """Return the server-side functions."""
+    return files("dsmil.infrastructure").joinpath("functions.lua").read_text("utf-8")
+
+
+def load_functions(client: redis.Redis) -> None:
+    """Load the server-side functions, replacing an older copy."""
+    with translated("loading the server-side functions"):
+        client.function_load(library_source(), replace=True)
+
+
+def ensure_group(client: redis.Redis, stream: str, group: str) -> bool:
+    """Make stream and group, reading from the very first entry; return whether it was made now."""
+    with translated(f"making group {group} on {stream}"):
+        try:
+            client.xgroup_create(stream, group, id="0", mkstream=True)
+        except redis.ResponseError as exc:
+            if str(exc).startswith("BUSYGROUP"):
+                return False
+            raise
+    return True
+
+
+class GroupReader:
+    """One consumer of one group on one or more streams."""
+
+    def __init__(self, client: redis.Redis, streams: Sequence[StreamName], group: str, consumer: str) -> None:
+        """Bind to a client that no other thread uses while a read blocks."""
+        self._client = client
+        self.streams = tuple(streams)
+        self.group = group
+        self.consumer = consumer
+
+    def prepare(self) -> None:
+        """Load the functions and make the groups. Cheap, and done again after every trouble: never cached."""
+        load_functions(self._client)
+        for stream in self.streams:
+            ensure_group(self._client, stream, self.group)
+
+    def read_new(self, count: int, block_ms: int) -> list[Entry]:
+        """Return up to ``count`` entries of each stream that no consumer has had, waiting if there are none."""
+        return self._read(dict.fromkeys(self.streams, ">"), count, max(block_ms, 1))
+
+    def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
+        """Return entries this consumer already holds, with ids greater than ``after``."""
+        return self._read({stream: after}, count, None)
+
+    def _read(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> list[Entry]:
+        with translated(f"reading as {self.group}"):
+            reply: Any = self._client.xreadgroup(
+                self.group, self.consumer, cast("Any", places), count=count, block=block_ms
+            )
+        return [
+            Entry(StreamName(name.decode()), entry_id.decode(), fields or None)
+            for name, entries in reply or ()
+            for entry_id, fields in entries
+        ]
+
+    def claim_idle(self, stream: StreamName, idle_ms: int) -> tuple[list[Entry], list[str]]:
+        """Take over entries whose holder has not settled them for ``idle_ms``.
+
+        Returns the entries, and the ids of those that were trimmed while pending: these are lost.
+        """
+        taken: list[Entry] = []
+        lost: list[str] = []
+        cursor = "0-0"
+        while True:
+            with translated(f"claiming on {stream}"):
+                reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
+                    "XAUTOCLAIM", stream, self.group, self.consumer, idle_ms, cursor, "COUNT", _CLAIM_PAGE
+                )
+            cursor = reply[0].decode() if isinstance(reply[0], bytes) else str(reply[0])
+            taken += [Entry(stream, i.decode(), dict(f) or None) for i, f in _pairs(reply[1])]
+            lost += [i.decode() for i in reply[2]]
+            if cursor == "0-0":  # an empty page is not the end, only this is
+                return taken, lost
+
+    def count_attempt(self, entry: Entry) -> int:
+        """Count that ``entry`` is about to be handled alone; return how often that has happened now."""
+        with translated("counting an attempt"):
+            key = attempts_key(entry.stream, self.group)
+            return int(self._client.hincrby(key, entry.entry_id, 1))
+
+    def count_lost(self, stream: StreamName, number: int) -> None:
+        """Count entries that were trimmed while they were pending."""
+        with translated("counting lost entries"):
+            self._client.hincrby(ledger_key(stream, self.group), "lost", number)
+
+    def settle(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
+        """Settle entries of one stream in one fenced server-side call (several when the batch is large)."""
+        done, missed, error = 0, set[str](), ""
+        for part in _parts(sorted(verdicts, key=lambda v: v.entry.order)):
+            if error:
+                missed.update(v.entry.entry_id for v in part)
+                continue
+            settled = self._call(stream, part)
+            done += settled.done
+            missed |= settled.missed
+            error = settled.error
+        return Settled(done, frozenset(missed), error)
+
+    def _call(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
+        keys = [stream.value, ledger_key(stream, self.group), attempts_key(stream, self.group), DEAD_LETTERS]
+        index: dict[str, int] = {}
+        first, last = verdicts[0].entry.entry_id, verdicts[-1].entry.entry_id
+        args: list[str | bytes | int] = [self.group, self.consumer, first, last]
+        for verdict in verdicts:
+            args += (verdict.entry.entry_id, verdict.kind)
+            if verdict.kind == "P":
+                args.append(len(verdict.outputs))
+                for target, body in verdict.outputs:
+                    if target not in index:
+                        keys.append(target)
+                        index[target] = len(keys)
+                    args += (index[target], body)
+            elif verdict.kind == "D":
+                args.append(verdict.counter)
+            else:
+                args.append(len(verdict.letter))
+                for name, value in verdict.letter:
+                    args += (name, value)
+        try:
+            with translated(f"settling on {stream}"):
+                reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
+                    "FCALL", "dsmil_settle", len(keys), *keys, *args
+                )
+        except BusRefused as exc:
+            if "Function not found" in str(exc):  # the broker was replaced or flushed of its functions
+                raise GroupLost(str(exc)) from exc
+            return Settled(0, frozenset(v.entry.entry_id for v in verdicts), str(exc))
+        done, error = int(reply[1]), reply[0].decode()
+        missed = (v.entry.entry_id for v in verdicts) if not done else (i.decode() for i in reply[2:])
+        return Settled(done, frozenset(missed), error)
+
+
+def _pairs(rows: Iterable[Any]) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
+    for row in rows:
+        if row is None:
+            continue
+        entry_id, fields = row
+        if isinstance(fields, list):
+            fields = dict(zip(fields[::2], fields[1::2], strict=True))
+        yield entry_id, fields or {}
+
+
+def _parts(verdicts: Sequence[Verdict]) -> Iterable[Sequence[Verdict]]:
+    """Cut a batch where a single call would hold the server for too long."""
+    start, size = 0, 0
+    for i, verdict in enumerate(verdicts):
+        weight = sum(len(body) for _, body in verdict.outputs) + sum(len(v) for _, v in verdict.letter)
+        if i > start and (i - start >= MAX_SETTLE or size + weight > MAX_SETTLE_BYTES):
+            yield verdicts[start:i]
+            start, size = i, 0
+        size += weight
+    if verdicts[start:]:
+        yield verdicts[start:]

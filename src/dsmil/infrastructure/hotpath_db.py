@@ -1,0 +1,372 @@
+"""The documented hot-path database: real-time state in memory, by SQL.
+
+Writers answer True or False and log why; readers return lists of dictionaries, newest first. One
+HotPathDB may be shared by threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dsmil import log
+from dsmil.config import Settings
+from dsmil.errors import DsmilError, StoreUnavailable
+from dsmil.events import devices
+from dsmil.events.model import Severity, parse_category, parse_severity
+from dsmil.infrastructure import store_place
+from dsmil.infrastructure.retention import RULES, expire
+from dsmil.infrastructure.rows import json_text
+from dsmil.infrastructure.sql import statement
+from dsmil.infrastructure.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+__all__ = ["HotPathConfig", "HotPathDB"]
+
+TABLES: Final = (
+    "raw_events_fast",
+    "model_outputs_fast",
+    "layer_state",
+    "device_status",
+    "soc_events_cache",
+    "shrink_metrics",
+)
+#: The documented metrics that have a column of their own.
+SHRINK_COLUMNS: Final = (
+    "risk_acute_stress",
+    "crisis_level",
+    "lbi_hyperfocus_density",
+    "sentiment_score",
+    "entropy",
+)
+#: Columns that hold JSON and are returned decoded.
+_JSON: Final = frozenset(
+    {"payload", "signals", "shrink_metrics", "l8_enrichment", "escalation", "context"}
+    | {"metadata", "metrics_json", "output_json", "active_devices"}
+)
+
+
+class HotPathConfig(msgspec.Struct, frozen=True):
+    """Where the database lies; empty means the documented place or its fallback."""
+
+    #: File to use.
+    db_path: str | Path = ""
+    #: File to use when the documented tmpfs is not there.
+    fallback_path: str | Path = ""
+
+
+class HotPathDB:
+    """The documented client of the hot store."""
+
+    def __init__(self, config: HotPathConfig | None = None, *, settings: Settings | None = None) -> None:
+        """Choose the place; nothing is opened yet."""
+        chosen = settings or Settings.from_env()
+        if config is not None and config.db_path:
+            chosen = chosen.replace(hotpath_db=str(config.db_path))
+        if config is not None and config.fallback_path:
+            chosen = chosen.replace(hotpath_fallback=str(config.fallback_path))
+        #: Where the database lies and why there.
+        self.place = store_place.choose(chosen)
+        self._store: Store | None = None
+        self._lock = threading.RLock()
+        self._log = log.get("hotpath-db")
+
+    def connect(self) -> bool:
+        """Open the database, making the file if needed; False and a logged reason when that fails."""
+        with self._lock:
+            if self._store is None:
+                try:
+                    self._store = Store(self.place.path)
+                except DsmilError as exc:
+                    self._log.warning("store.connect_failed", path=str(self.place.path), cause=str(exc))
+                    return False
+                if self.place.degraded:
+                    self._log.warning("store.on_disk", path=str(self.place.path), cause=self.place.reason)
+            return True
+
+    def initialize_schema(self) -> bool:
+        """Bring the schema up to date, step by step."""
+        return self._write("schema", lambda _: None)
+
+    # Writers
+
+    def insert_event(  # noqa: PLR0913 - the documented signature
+        self,
+        event_id: str,
+        device_id: int,
+        layer: int,
+        source: str,
+        compartment: str,
+        category: str,
+        severity: str,
+        payload: dict[str, Any],
+        *,
+        ts: float | None = None,
+        token_id: int | None = None,
+        clearance: int | None = None,
+    ) -> bool:
+        """Add a raw event; one whose ``event_id`` is there already changes nothing and is a success."""
+        now = time.time()
+        row = (
+            now if ts is None else ts,
+            event_id,
+            device_id,
+            layer,
+            source,
+            compartment,
+            parse_category(category)[0].value,
+            parse_severity(severity)[0].value,
+            msgspec.json.encode(payload),
+            devices.token_id(device_id) if token_id is None else token_id,
+            devices.clearance(layer) if clearance is None else clearance,
+            now,
+            None,
+            None,
+        )
+        return self._write("event", lambda db: db.execute(statement("insert_raw"), row))
+
+    def insert_soc_event(  # noqa: PLR0913 - the documented signature
+        self,
+        event_id: str,
+        severity: str,
+        category: str,
+        source_device: int,
+        source_layer: int,
+        payload: dict[str, Any],
+        *,
+        signals: dict[str, Any] | None = None,
+        shrink_metrics: dict[str, Any] | None = None,
+        l8_enrichment: dict[str, Any] | None = None,
+        original_severity: str | None = None,
+        ts: float | None = None,
+    ) -> bool:
+        """Add a SOC event; the first body of an ``event_id`` stays."""
+        now = time.time()
+        judged = parse_severity(severity)[0].value
+        row = (
+            now if ts is None else ts,
+            event_id,
+            judged,
+            parse_category(category)[0].value,
+            source_device,
+            source_layer,
+            json_text(signals or {}),
+            None if shrink_metrics is None else json_text(shrink_metrics),
+            json_text(l8_enrichment or {}),
+            json_text(payload),
+            now,
+            parse_severity(original_severity)[0].value if original_severity else judged,
+            "[]",
+            None,
+            None,
+            None,
+            None,
+        )
+        return self._write("soc event", lambda db: db.execute(statement("insert_soc"), row))
+
+    def insert_shrink_metrics(self, metrics: dict[str, Any], *, ts: float | None = None) -> bool:
+        """Add a SHRINK reading; metrics without a column of their own stay in ``metrics_json``."""
+        values = [metrics.get(name) for name in SHRINK_COLUMNS]
+        row = (time.time() if ts is None else ts, *values, json_text(metrics))
+        return self._write("shrink metrics", lambda db: db.execute(statement("insert_shrink"), row))
+
+    def insert_model_output(  # noqa: PLR0913 - one argument per documented column
+        self,
+        output_id: str,
+        device_id: int,
+        layer: int,
+        model: str,
+        output: dict[str, Any],
+        *,
+        input_ref: str | None = None,
+        score: float | None = None,
+        tops_used: float | None = None,
+        latency_ms: float | None = None,
+        hardware: str | None = None,
+        ts: float | None = None,
+    ) -> bool:
+        """Add a model's output; ``hardware`` is NPU, GPU or CPU."""
+        when = time.time() if ts is None else ts
+        answer = json_text(output)
+        row = (
+            *(when, output_id, device_id, layer, model, input_ref, answer, score),
+            *(tops_used, latency_ms, hardware),
+        )
+        return self._write("model output", lambda db: db.execute(statement("insert_model_output"), row))
+
+    def update_device_status(  # noqa: PLR0913 - the documented signature
+        self,
+        device_id: int,
+        layer: int,
+        name: str,
+        status: str,
+        memory_mb: float | None = None,
+        tops_allocated: float | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        """Record a device's heartbeat; ``status`` is ONLINE, OFFLINE, BUSY or ERROR."""
+        extra = None if metadata is None else json_text(metadata)
+        row = (device_id, layer, name, status, memory_mb, tops_allocated, time.time(), extra)
+        return self._write("device status", lambda db: db.execute(statement("upsert_device"), row))
+
+    def update_layer_state(  # noqa: PLR0913 - one argument per documented column
+        self,
+        layer: int,
+        active_devices: list[int],
+        memory_used_gb: float,
+        tops_used: float,
+        tops_available: float | None = None,
+        event_count: int = 0,
+    ) -> bool:
+        """Record the state of a layer; ``tops_available`` is the layer's budget by default."""
+        budget = devices.layer(layer).tops if tops_available is None else tops_available
+        active = json_text(active_devices)
+        row = (layer, active, memory_used_gb, tops_used, budget, event_count, time.time())
+        return self._write("layer state", lambda db: db.execute(statement("upsert_layer"), row))
+
+    def cleanup_old_data(self) -> dict[str, int]:
+        """Delete rows beyond the documented retention; return how many by table."""
+        total = dict.fromkeys((rule.table for rule in RULES), 0)
+        with self._lock:
+            while gone := expire(self._ready(), time.time()):
+                for table, rows in gone.items():
+                    total[table] += rows
+        return total
+
+    # Readers
+
+    def get_recent_events(
+        self, layer: int | None = None, severity: str | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the newest raw events, optionally of one layer or severity.
+
+        Each combination of layer and severity is one look into the index; a filter on one of them alone
+        merges the newest of each, because no single index has them in order.
+        """
+        if layer is None and severity is None:
+            return self._read("recent_raw", {"limit": limit})
+        layers = [layer] if layer is not None else list(range(10))
+        severities = [parse_severity(severity)[0]] if severity is not None else list(Severity)
+        found = [
+            row
+            for number in layers
+            for level in severities
+            for row in self._read("recent_raw_of", {"layer": number, "severity": level.value, "limit": limit})
+        ]
+        return sorted(found, key=lambda row: row["ts"], reverse=True)[:limit]
+
+    def get_recent_soc_events(self, limit: int = 100, severity: str | None = None) -> list[dict[str, Any]]:
+        """Return the newest SOC events, optionally of one severity."""
+        if severity is None:
+            return self._read("recent_soc", {"limit": limit})
+        level = parse_severity(severity)[0].value
+        return self._read("recent_soc_of", {"severity": level, "limit": limit})
+
+    def get_event(self, event_id: str) -> dict[str, dict[str, Any] | None]:
+        """Return the rows of one event id: ``raw`` and ``soc``, each None when there is none."""
+        raw, soc = self._read("raw_by_id", (event_id,)), self._read("soc_by_id", (event_id,))
+        return {"raw": raw[0] if raw else None, "soc": soc[0] if soc else None}
+
+    def get_device_statuses(self) -> list[dict[str, Any]]:
+        """Return every device that has ever sent a heartbeat."""
+        return self._read("device_statuses")
+
+    def get_layer_states(self) -> list[dict[str, Any]]:
+        """Return the state of layers 2-9."""
+        return self._read("layer_states")
+
+    def get_shrink_metrics(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest SHRINK readings."""
+        return self._read("recent_shrink", (limit,))
+
+    def get_model_outputs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest model outputs."""
+        return self._read("recent_model_outputs", (limit,))
+
+    def get_positions(self) -> list[dict[str, Any]]:
+        """Return up to where each stream has been copied into the store, with the counts of the copy."""
+        return self._read("positions")
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return path, ``db_size_bytes`` (file and log), ``used_bytes`` and the row count of each table."""
+        with self._lock:
+            store = self._ready()
+            counts = {
+                table: store.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"]  # noqa: S608 - fixed names
+                for table in TABLES
+            }
+            return {
+                "path": str(self.place.path),
+                "place": self.place.reason,
+                "db_size_bytes": sum(_size(Path(f"{self.place.path}{end}")) for end in ("", "-wal", "-shm")),
+                "used_bytes": store.used_bytes(),
+                "row_counts": counts,
+            }
+
+    def disconnect(self) -> None:
+        """Close the database; a later call opens it again."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def __enter__(self) -> HotPathDB:
+        """Return itself; the file is opened on first use."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    # Inside
+
+    def _ready(self) -> Store:
+        if self._store is not None and self._store.replaced():
+            self.disconnect()  # the tmpfs was wiped under us: go on with the new file
+        if self._store is None and not self.connect():
+            raise StoreUnavailable(f"{self.place.path} cannot be opened")
+        if self._store is None:
+            raise StoreUnavailable
+        if not self._store.migrated:
+            self._store.migrate()
+        return self._store
+
+    def _write(self, what: str, action: Callable[[apsw.Connection], object]) -> bool:
+        with self._lock:
+            try:
+                with self._ready().writing(what) as connection:
+                    action(connection)
+            except (DsmilError, TypeError, UnicodeError, OverflowError) as exc:
+                self._log.warning("store.write_failed", what=what, cause=f"{type(exc).__name__}: {exc}")
+                return False
+            return True
+
+    def _read(self, name: str, bindings: Any = ()) -> list[dict[str, Any]]:  # noqa: ANN401 - tuple or mapping
+        with self._lock:
+            return [_decoded(row) for row in self._ready().named(name, bindings)]
+
+
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    for name in _JSON & row.keys():
+        value = row[name]
+        if isinstance(value, str | bytes):
+            try:
+                row[name] = msgspec.json.decode(value)
+            except (msgspec.MsgspecError, UnicodeError):
+                pass  # written by SQL by somebody else: returned as it stands
+    return row
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,223 @@
+"""The documented event-bus client.
+
+Its methods keep their documented returns: ``connect`` and ``publish`` answer False and None instead of
+raising, and log why. Services use :mod:`dsmil.infrastructure.groups`, which raises.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+
+from dsmil import log
+from dsmil.config import Settings
+from dsmil.errors import DsmilError, EventInvalid
+from dsmil.events import codec
+from dsmil.events.model import Event, EventCategory, Severity, create_event
+from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, EVENT_FIELD, StreamName
+from dsmil.infrastructure import groups
+from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: The documented name of the event class.
+DSMILEvent = Event
+
+__all__ = [
+    "DEAD_LETTERS",
+    "DEFAULT_GROUP",
+    "DSMILEvent",
+    "EventCategory",
+    "RedisStreamsClient",
+    "Severity",
+    "StreamName",
+    "create_event",
+]
+
+
+class RedisStreamsClient:
+    """Publish to, read from and look at the streams of a running fabric."""
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
+        """Take the broker from ``url``, else from the environment or the running fabric."""
+        self._settings = settings or Settings.from_env()
+        self._url = url
+        self._client: redis.Redis | None = None
+        self._log = log.get("redis-streams")
+
+    @property
+    def client(self) -> redis.Redis:
+        """The driver's client, connected on first use."""
+        if self._client is None:
+            self._client = connect(self._url or broker_url(self._settings), self._settings)
+        return self._client
+
+    def connect(self) -> bool:
+        """Return whether the broker answers; the reason is logged when it does not."""
+        try:
+            with translated("connecting"):
+                self.client.ping()
+        except DsmilError as exc:
+            address = public_url(self._url or broker_url(self._settings))
+            self._log.warning("bus.connect_failed", broker=address, cause=str(exc))
+            return False
+        return True
+
+    def initialize_streams(self) -> dict[str, bool]:
+        """Make the 13 streams with their group ``dsmil``, reading from the start; name -> exists now."""
+        done: dict[str, bool] = {}
+        for stream in StreamName:
+            try:
+                groups.ensure_group(self.client, stream, DEFAULT_GROUP)
+                done[stream.value] = True
+            except DsmilError as exc:
+                self._log.warning("bus.initialize_failed", stream=stream.value, cause=str(exc))
+                done[stream.value] = False
+        return done
+
+    def publish(self, stream: StreamName | str, event: Event | dict[str, Any]) -> str | None:
+        """Append one event; return its entry id, or None when it was refused or the broker was away.
+
+        None after a lost reply may still mean that the event arrived: publish the same event (same
+        ``event_id``) again, the fabric keeps one.
+        """
+        try:
+            return self.publish_many(stream, [event])[0]
+        except DsmilError as exc:
+            self._log.warning("bus.publish_failed", stream=str(stream), cause=str(exc))
+            return None
+
+    def publish_many(self, stream: StreamName | str, events: Sequence[Event | dict[str, Any]]) -> list[str]:
+        """Append events in one round trip; return their entry ids. Raises EventInvalid or Unavailable."""
+        name = StreamName(stream)
+        bodies = [codec.encode_checked(e if isinstance(e, Event) else event_from_dict(e)) for e in events]
+        return self.append(name, bodies)
+
+    def append(self, stream: StreamName, bodies: Iterable[bytes]) -> list[str]:
+        """Append documents that are already checked and encoded. Raises Unavailable."""
+        with translated(f"publishing to {stream}"):
+            pipeline = self.client.pipeline(transaction=False)
+            for body in bodies:
+                pipeline.xadd(stream, {EVENT_FIELD: body})
+            return [cast("bytes", entry_id).decode() for entry_id in pipeline.execute()]
+
+    def read(
+        self, stream: StreamName | str, count: int = 100, last_id: str = "0-0", block_ms: int | None = None
+    ) -> list[tuple[str, Event]]:
+        """Return up to ``count`` events after ``last_id`` as (entry id, event); no group takes notice.
+
+        Entries that are no events are left out and logged. ``block_ms`` waits for the next one.
+        """
+        name = StreamName(stream)
+        with translated(f"reading {name}"):
+            reply: Any = self.client.xread({name.value: last_id}, count=count, block=block_ms)
+        return self._events(name, [entry for _, entries in reply or () for entry in entries])
+
+    def newest(self, stream: StreamName | str, count: int) -> list[tuple[str, Event]]:
+        """Return the newest ``count`` events, oldest of them first."""
+        name = StreamName(stream)
+        with translated(f"reading {name}"):
+            rows: Any = self.client.xrevrange(name.value, count=count) if count > 0 else []
+        return self._events(name, rows[::-1])
+
+    def last_id(self, stream: StreamName | str) -> str:
+        """Return the id after which the next entry will come; ``0-0`` for a stream that is not there."""
+        return str(self.get_stream_info(stream).get("last_generated_id", "0-0"))
+
+    def read_group(  # noqa: PLR0913 - the documented call
+        self,
+        stream: StreamName | str,
+        group: str = DEFAULT_GROUP,
+        consumer: str = "consumer-1",
+        count: int = 10,
+        block_ms: int | None = None,
+        last_id: str = ">",
+    ) -> list[tuple[str, Event]]:
+        """Return up to ``count`` events that no other consumer of ``group`` was given; each must be acked."""
+        name = StreamName(stream)
+        with translated(f"reading {name} as {group}"):
+            reply: Any = self.client.xreadgroup(
+                group, consumer, {name.value: last_id}, count=count, block=block_ms
+            )
+        return self._events(name, [entry for _, entries in reply or () for entry in entries])
+
+    def ack(self, stream: StreamName | str, group: str, *entry_ids: str) -> int:
+        """Acknowledge entries of a group; return how many were pending."""
+        with translated(f"acknowledging on {stream}"):
+            return int(self.client.xack(StreamName(stream).value, group, *entry_ids))
+
+    def get_stream_info(self, stream: StreamName | str) -> dict[str, Any]:
+        """Return length, ids and counts of a stream, and per group: consumers, pending, lag, last id."""
+        name = StreamName(stream)
+        with translated(f"looking at {name}"):
+            if not self.client.exists(name.value):
+                return {"name": name.value, "exists": False, "length": 0, "entries_added": 0, "groups": []}
+            info: Any = self.client.xinfo_stream(name.value)
+            found: Any = self.client.xinfo_groups(name.value)
+        return {
+            "name": name.value,
+            "exists": True,
+            "length": info["length"],
+            "entries_added": info.get("entries-added", info["length"]),
+            "last_generated_id": _text(info["last-generated-id"]),
+            "first_entry_id": _text(info["first-entry"][0]) if info["first-entry"] else None,
+            "groups": [
+                {
+                    "name": _text(group["name"]),
+                    "consumers": group["consumers"],
+                    "pending": group["pending"],
+                    "lag": group.get("lag"),
+                    "last_delivered_id": _text(group["last-delivered-id"]),
+                }
+                for group in found
+            ],
+        }
+
+    def get_stats(self) -> dict[str, dict[str, Any]]:
+        """Return :meth:`get_stream_info` of every stream, by name."""
+        return {stream.value: self.get_stream_info(stream) for stream in StreamName}
+
+    def disconnect(self) -> None:
+        """Close the connection; a later call opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> RedisStreamsClient:
+        """Return itself; the connection is made on first use."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def _events(self, stream: StreamName, entries: list[Any]) -> list[tuple[str, Event]]:
+        events = []
+        for entry_id, fields in entries:
+            place = f"{stream}/{entry_id.decode()}"
+            try:
+                events.append((entry_id.decode(), entry_event(place, fields, codec.MAX_FUSED_BYTES)))
+            except EventInvalid as exc:
+                self._log.warning("bus.entry_skipped", source=place, cause=str(exc))
+        return events
+
+
+def entry_event(place: str, fields: dict[bytes, bytes], max_bytes: int = codec.MAX_EVENT_BYTES) -> Event:
+    """Return the event of the entry at ``STREAM/entry-id``; raises EventInvalid when it holds none."""
+    milliseconds = int(place.rpartition("/")[2].partition("-")[0])
+    fallback = codec.Fallback(place, milliseconds / 1000)
+    return codec.decode_entry(fields, max_bytes=max_bytes, fallback=fallback)
+
+
+def event_from_dict(fields: dict[str, Any]) -> Event:
+    """Return the event that a plain object describes; id and times are added when it has none."""
+    document = codec.encode_object(fields)
+    now = time.time()
+    return codec.decode(document, fallback=codec.Fallback(f"local/{time.time_ns()}", now))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

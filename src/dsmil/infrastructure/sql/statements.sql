@@ -1,0 +1,110 @@
+-- Every statement of the hot store, by name. Values are always bound, never pasted in.
+
+-- insert_raw --
+INSERT INTO raw_events_fast
+  (ts, event_id, device_id, layer, source, compartment, category, severity, payload, token_id, clearance,
+   ingest_ts, context, stream_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (event_id) DO NOTHING;
+
+-- insert_soc --
+INSERT INTO soc_events_cache
+  (ts, event_id, severity, category, source_device, source_layer, signals, shrink_metrics, l8_enrichment,
+   payload, ingest_ts, original_severity, escalation, correlation_id, score, context, stream_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (event_id) DO NOTHING;
+
+-- insert_model_output --
+INSERT INTO model_outputs_fast
+  (ts, output_id, device_id, layer, model, input_ref, output_json, score, tops_used, latency_ms, hardware)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (output_id) DO NOTHING;
+
+-- insert_shrink --
+INSERT INTO shrink_metrics
+  (ts, risk_acute_stress, crisis_level, lbi_hyperfocus_density, sentiment_score, entropy, metrics_json)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- upsert_device --
+INSERT INTO device_status
+  (device_id, layer, name, status, memory_mb, tops_allocated, last_heartbeat, metadata)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (device_id) DO UPDATE SET
+  layer = excluded.layer, name = excluded.name, status = excluded.status,
+  memory_mb = coalesce(excluded.memory_mb, memory_mb),
+  tops_allocated = coalesce(excluded.tops_allocated, tops_allocated),
+  last_heartbeat = excluded.last_heartbeat, metadata = coalesce(excluded.metadata, metadata);
+
+-- upsert_layer --
+INSERT INTO layer_state
+  (layer, active_devices, memory_used_gb, tops_used, tops_available, event_count, last_update)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (layer) DO UPDATE SET
+  active_devices = excluded.active_devices, memory_used_gb = excluded.memory_used_gb,
+  tops_used = excluded.tops_used, tops_available = excluded.tops_available,
+  event_count = excluded.event_count, last_update = excluded.last_update;
+
+-- layer_states --
+SELECT * FROM layer_state ORDER BY layer;
+
+-- device_statuses --
+SELECT * FROM device_status ORDER BY device_id;
+
+-- recent_shrink --
+SELECT * FROM shrink_metrics ORDER BY ts DESC LIMIT ?;
+
+-- recent_model_outputs --
+SELECT * FROM model_outputs_fast ORDER BY ts DESC LIMIT ?;
+
+-- recent_raw --
+SELECT * FROM raw_events_fast ORDER BY ts DESC LIMIT :limit;
+
+-- recent_raw_of --
+SELECT * FROM raw_events_fast WHERE layer = :layer AND severity = :severity ORDER BY ts DESC LIMIT :limit;
+
+-- recent_soc --
+SELECT * FROM soc_events_cache ORDER BY ts DESC LIMIT :limit;
+
+-- recent_soc_of --
+SELECT * FROM soc_events_cache WHERE severity = :severity ORDER BY ts DESC LIMIT :limit;
+
+-- raw_by_id --
+SELECT * FROM raw_events_fast WHERE event_id = ?;
+
+-- soc_by_id --
+SELECT * FROM soc_events_cache WHERE event_id = ?;
+
+-- positions --
+SELECT * FROM stream_positions ORDER BY stream;
+
+-- move_position --
+INSERT INTO stream_positions (stream, last_id, entries, rows, duplicates, rejected, updated)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (stream) DO UPDATE SET
+  last_id = excluded.last_id, entries = entries + excluded.entries, rows = rows + excluded.rows,
+  duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
+  updated = excluded.updated;
+
+-- oldest_raw --
+SELECT id, coalesce(ingest_ts, ts) FROM raw_events_fast ORDER BY id LIMIT ?;
+
+-- oldest_soc --
+SELECT id, coalesce(ingest_ts, ts) FROM soc_events_cache ORDER BY id LIMIT ?;
+
+-- oldest_model --
+SELECT id, ts FROM model_outputs_fast ORDER BY id LIMIT ?;
+
+-- oldest_shrink --
+SELECT id, ts FROM shrink_metrics ORDER BY id LIMIT ?;
+
+-- delete_raw --
+DELETE FROM raw_events_fast WHERE id <= ? AND coalesce(ingest_ts, ts) < ?;
+
+-- delete_soc --
+DELETE FROM soc_events_cache WHERE id <= ? AND coalesce(ingest_ts, ts) < ?;
+
+-- delete_model --
+DELETE FROM model_outputs_fast WHERE id <= ? AND ts < ?;
+
+-- delete_shrink --
+DELETE FROM shrink_metrics WHERE id <= ? AND ts < ?;

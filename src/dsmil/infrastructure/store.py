@@ -1,0 +1,156 @@
+"""The hot store's connection: schema, transactions, and errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from dsmil.errors import StoreTooNew, StoreUnavailable
+from dsmil.infrastructure.sql import schema_steps, statement
+
+#: Earlier libraries can corrupt a database when a checkpoint races a writer (fixed in 3.51.3).
+OLDEST_SQLITE: Final = 3051003
+_BUSY_MS: Final = 5000
+_PAGE_BYTES: Final = 16384
+_CACHE_KB: Final = 16 * 1024
+#: Log pages after which the writer checkpoints (16 KB each: 32 MB).
+_CHECKPOINT_PAGES: Final = 2000
+LEDGER: Final = "schema_steps"
+
+
+def sqlite_version_ok() -> bool:
+    """Return whether the SQLite library is new enough to be trusted with several connections."""
+    return apsw.SQLITE_VERSION_NUMBER >= OLDEST_SQLITE
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the driver's errors into StoreUnavailable, keeping the cause."""
+    try:
+        yield
+    except (apsw.Error, OSError) as exc:
+        msg = f"{what}: {type(exc).__name__}: {exc}"
+        raise StoreUnavailable(msg) from exc
+
+
+class Store:
+    """One connection to the hot store. Not for two threads at once."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the file; a writer makes it and its folder. Raises StoreUnavailable."""
+        self.path = path
+        #: Whether the schema is known to be up to date.
+        self.migrated = False
+        self.read_only = read_only
+        if not sqlite_version_ok():
+            raise StoreUnavailable(f"SQLite {apsw.sqlite_lib_version()} is too old; 3.51.3 is needed")
+        flags = apsw.SQLITE_OPEN_READONLY
+        with translated(f"opening {path}"):
+            if not read_only:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+            self.connection = apsw.Connection(str(path), flags=flags)
+            self.connection.set_busy_timeout(_BUSY_MS)
+            if not read_only:
+                self._set_up()
+            self.inode = path.stat().st_ino
+
+    def _set_up(self) -> None:
+        for pragma in (
+            f"page_size = {_PAGE_BYTES}",
+            "auto_vacuum = NONE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "secure_delete = 0",
+            f"cache_size = -{_CACHE_KB}",
+            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            "journal_size_limit = 67108864",
+        ):
+            self.connection.execute(f"PRAGMA {pragma}").fetchall()
+        self.path.chmod(0o660)
+
+    def migrate(self) -> list[str]:
+        """Run the schema steps this file lacks, each in one transaction with its ledger row; return them.
+
+        Raises StoreTooNew when the file has steps this version does not know.
+        """
+        steps = schema_steps()
+        with self.writing("preparing the ledger of schema steps"):
+            self.connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {LEDGER} (step INTEGER PRIMARY KEY, name TEXT, applied REAL)"
+            )
+        done = {row["step"] for row in self.rows(f"SELECT step FROM {LEDGER}")}  # noqa: S608 - a constant
+        newest = max(done, default=0)
+        if newest > steps[-1][0]:
+            msg = (
+                f"{self.path} has schema step {newest}, this version knows {steps[-1][0]}; use the newer"
+                " version, or remove the file: it is rebuilt from the streams"
+            )
+            raise StoreTooNew(msg)
+        applied = []
+        for number, name, script in steps:
+            if number in done:
+                continue
+            with self.writing(f"schema step {name}"):
+                # Another process may have run it between the look and the lock.
+                row = self.connection.execute(f"SELECT 1 FROM {LEDGER} WHERE step = ?", (number,)).fetchone()  # noqa: S608 - a constant
+                if row is None:
+                    self.connection.execute(script)
+                    self.connection.execute(
+                        f"INSERT INTO {LEDGER} VALUES (?, ?, ?)",  # noqa: S608 - a constant
+                        (number, name, time.time()),
+                    )
+                    applied.append(name)
+        self.migrated = True
+        return applied
+
+    @contextlib.contextmanager
+    def writing(self, what: str) -> Iterator[apsw.Connection]:
+        """One write transaction; the lock is taken at once, because upgrading a read fails without waiting."""
+        with translated(what):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, bindings: Any = ()) -> list[dict[str, Any]]:  # noqa: ANN401 - tuple or mapping
+        """Run a statement and return its rows as dictionaries."""
+        with translated("reading"):
+            cursor = self.connection.execute(sql, bindings)
+            names: list[str] | None = None
+            found = []
+            for row in cursor:
+                if names is None:
+                    names = [column[0] for column in cursor.get_description()]
+                found.append(dict(zip(names, row, strict=True)))
+            return found
+
+    def named(self, name: str, bindings: Any = ()) -> list[dict[str, Any]]:  # noqa: ANN401 - tuple or mapping
+        """Run a statement of ``statements.sql`` by its name."""
+        return self.rows(statement(name), bindings)
+
+    def used_bytes(self) -> int:
+        """Return the bytes of live pages (the file itself never shrinks)."""
+        with translated("measuring"):
+            pages = self.connection.pragma("page_count") - self.connection.pragma("freelist_count")
+            return int(pages * self.connection.pragma("page_size"))
+
+    def replaced(self) -> bool:
+        """Return whether the file is no longer the one that was opened (wiped tmpfs, restored snapshot)."""
+        try:
+            return self.path.stat().st_ino != self.inode
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()

@@ -1,0 +1,49 @@
+"""Logging: an event name plus fields, one line each, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from dsmil.text import printable
+
+
+def configure(level: str = "INFO", *, json: bool | None = None) -> None:
+    """Set up logging for this process; ``json`` defaults to yes when standard error is no terminal."""
+    as_json = not sys.stderr.isatty() if json is None else json
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
+            _escape_controls,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(name: str) -> Any:  # noqa: ANN401 - structlog's bound loggers have no common static type
+    """Return a logger that stamps ``name`` on every line."""
+    if not structlog.is_configured():  # used as a library, by a script that set nothing up
+        configure("WARNING")
+    return structlog.get_logger(component=name)
+
+
+def _escape_controls(_logger: object, _method: str, fields: Any) -> Any:  # noqa: ANN401
+    # Event text reaches log lines; unescaped it could forge a line or drive the reader's terminal.
+    return {
+        key: printable(value) if isinstance(value, str) and key != "exception" else value
+        for key, value in fields.items()
+    }

@@ -1,0 +1,44 @@
+"""Every part there is, by name: services, and detectors with a runner around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dsmil import detections, services
+from dsmil.errors import ConfigError
+from dsmil.registry import discover
+from dsmil.services.runner import Runner
+
+if TYPE_CHECKING:
+    from dsmil.config import Settings
+    from dsmil.services.part import Part
+
+
+def service_classes() -> dict[str, Any]:
+    """Return the services of ``dsmil.services`` by name."""
+    return discover(services, "SERVICE", required=False)
+
+
+def detector_classes() -> dict[str, Any]:
+    """Return the detectors of ``dsmil.detections`` by name."""
+    return discover(detections, "DETECTOR")
+
+
+def part_names() -> list[str]:
+    """Return the names that ``dsmil run`` knows."""
+    return [*service_classes(), *detector_classes()]
+
+
+def make_parts(names: list[str], settings: Settings) -> list[Part]:
+    """Return the named parts, ready to run; ConfigError names an unknown one and lists the known."""
+    own, detectors = service_classes(), detector_classes()
+    parts: list[Part] = []
+    for name in names:
+        if name in own:
+            parts.append(own[name](settings=settings))
+        elif name in detectors:
+            parts.append(Runner(detectors[name](), settings))
+        else:
+            msg = f"no service is called {name!r}; there are: {', '.join([*own, *detectors])}"
+            raise ConfigError(msg)
+    return parts

@@ -1,0 +1,131 @@
+"""One process running several parts: threads, signals, heartbeats, metrics, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dsmil import log
+from dsmil.errors import DsmilError
+from dsmil.events import devices
+from dsmil.infrastructure.hotpath_db import HotPathDB
+from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.services.catalogue import make_parts
+from dsmil.services.metrics import PartsCollector
+from dsmil.services.metrics_http import serve_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsmil.config import Settings
+    from dsmil.services.part import Part
+
+_HEARTBEAT_S: Final = 2.0
+_STATS_S: Final = 30.0
+#: How long the parts may take to finish what they have in hand.
+DRAIN_S: Final = 10.0
+
+
+def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
+    """Run the named parts until SIGTERM or SIGINT; return the process's exit code.
+
+    A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    parts = make_parts(names, settings)
+    return Host(parts, settings, stop, metrics_socket).run()
+
+
+class Host:
+    """Runs parts in threads of this process."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        settings: Settings,
+        stop: threading.Event,
+        metrics_socket: socket.socket | None = None,
+    ) -> None:
+        """Take the parts; nothing runs yet."""
+        self._parts = parts
+        self._settings = settings
+        self._stop = stop
+        self._socket = metrics_socket
+        self._db = HotPathDB(settings=settings)
+        self._failed = False
+        self._log = log.get("host")
+
+    def run(self) -> int:
+        """Run until the stop event is set or a part breaks; return the exit code."""
+        self._log.info(
+            "host.start", parts=[p.name for p in self._parts], store=str(self._db.place.path), pid=os.getpid()
+        )
+        threads = [
+            threading.Thread(target=self._guard, args=(part,), name=part.name, daemon=True) for part in self._parts
+        ]
+        for thread in threads:
+            thread.start()
+        housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+        housekeeper.start()
+        server = None
+        if self._socket is not None:
+            bus = RedisStreamsClient(settings=self._settings)
+            server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._newest_shrink))
+        # A bare wait() would not let a signal handler run on every platform.
+        while not self._stop.wait(1.0):
+            pass
+        deadline = time.monotonic() + DRAIN_S
+        for thread in [*threads, housekeeper]:
+            thread.join(max(deadline - time.monotonic(), 0.1))
+        if server is not None:
+            server.shutdown()
+        late = [thread.name for thread in threads if thread.is_alive()]
+        if late:
+            self._log.warning("host.drain_incomplete", parts=late, waited_s=DRAIN_S)
+        for part in self._parts:
+            row = devices.device(part.device_id)
+            self._db.update_device_status(row.device_id, row.layer, row.name, "OFFLINE")
+        self._db.disconnect()
+        self._log.info("host.stop", failed=self._failed)
+        return 70 if self._failed else 0
+
+    def _guard(self, part: Part) -> None:
+        try:
+            part.run(self._stop)
+        except Exception:  # the process ends and is started anew: a part that is gone must not go unnoticed
+            self._log.exception("host.part_broken", part=part.name)
+            self._failed = True
+            self._stop.set()
+
+    def _keep_house(self) -> None:
+        """Heartbeats, readings and the statistics line; apart from routing, which must not wait for the store."""
+        started = time.monotonic()
+        next_stats = started + _STATS_S
+        while True:
+            for part in self._parts:
+                try:
+                    part.record(self._db)
+                except DsmilError as exc:
+                    self._log.warning("host.heartbeat_failed", part=part.name, cause=str(exc))
+            now = time.monotonic()
+            if now >= next_stats:
+                next_stats = now + _STATS_S
+                for part in self._parts:
+                    line = part.stats_line(int(now - started))
+                    if line is not None:
+                        self._log.info(line, part=part.name)
+            if self._stop.wait(_HEARTBEAT_S):
+                return
+
+    def _newest_shrink(self) -> dict[str, Any] | None:
+        try:
+            rows = self._db.get_shrink_metrics(limit=1)
+        except DsmilError:
+            return None
+        return rows[0] if rows else None

@@ -1,0 +1,159 @@
+"""Reading log files into ``L3_IN``: a batch at a time, each batch until the broker has it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dsmil import log, sources
+from dsmil.errors import BusRefused, BusUnavailable, ConfigError, EventInvalid
+from dsmil.events import codec
+from dsmil.events.handling import Dead
+from dsmil.events.streams import DEAD_LETTERS, StreamName
+from dsmil.infrastructure.connection import translated
+from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.registry import discover
+from dsmil.services.letters import source_letter
+from dsmil.services.retry import pause
+from dsmil.sources._feed import Reader
+from dsmil.sources._files import RecordFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dsmil.config import Settings
+    from dsmil.sources._feed import RawRecord, Source
+
+_BATCH: Final = 500
+#: How long the broker may be away before reading is given up: nothing is lost, the file can be read again.
+_PATIENCE_S: Final = 30.0
+
+
+class Tally(msgspec.Struct):
+    """What became of the records of a reading: records = published + dead + partial."""
+
+    files: int = 0
+    records: int = 0
+    published: int = 0
+    dead: int = 0
+    #: Last lines that were still being written.
+    partial: int = 0
+    seconds: float = 0.0
+    #: What could not be read to its end, in words.
+    problems: list[str] = msgspec.field(default_factory=list)
+
+
+def source_names() -> list[str]:
+    """Return the names of all feeds."""
+    return list(discover(sources, "SOURCE"))
+
+
+def find_source(name: str) -> Source:
+    """Return a feed by name; ConfigError names the known ones."""
+    found = discover(sources, "SOURCE")
+    if name not in found:
+        msg = f"no feed is called {name!r}; there are: {', '.join(found)}"
+        raise ConfigError(msg)
+    source: Source = found[name]()
+    return source
+
+
+class Ingest:
+    """One reading of some files by one feed."""
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        """Take feed and settings; nothing is read yet."""
+        self._source = source
+        self._settings = settings
+        self._tally = Tally()
+        self._bodies: list[bytes] = []
+        self._letters: list[dict[str, bytes]] = []
+        self._log = log.get("ingest")
+
+    def run(self, files: Sequence[str], progress: Callable[[int, int], None] = lambda *_: None) -> Tally:
+        """Read the files in order; ``progress`` is told bytes and events done.
+
+        Raises UnreadableFile for a file that cannot be opened, and BusUnavailable or BusRefused when the
+        broker takes nothing for half a minute: then read the same files again, nothing is doubled.
+        """
+        started = time.monotonic()
+        done = 0
+        with RedisStreamsClient(settings=self._settings) as bus:
+            for name in files:
+                before = done
+                file = RecordFile(
+                    name,
+                    json_array=self._source.json_array,
+                    progress=lambda read, before=before: progress(before + read, self._tally.published),  # type: ignore[misc]
+                )
+                self._read(file, bus)
+                self._flush(bus)
+                done += Path(name).stat().st_size if name != "-" and Path(name).is_file() else 0
+                progress(done, self._tally.published)
+        self._tally.seconds = round(time.monotonic() - started, 3)
+        return self._tally
+
+    def _read(self, file: RecordFile, bus: RedisStreamsClient) -> None:
+        reader = Reader(self._source)  # a file of its own: ordinals count per file
+        self._tally.files += 1
+        for record in file:
+            self._tally.records += 1
+            try:
+                self._bodies.append(codec.encode(reader.event(record, time.time())))
+            except EventInvalid as exc:
+                self._refuse(record, exc, still_written=record is file.partial)
+            if len(self._bodies) + len(self._letters) >= _BATCH:
+                self._flush(bus)
+        if file.problem:
+            self._tally.problems.append(file.problem)
+
+    def _refuse(self, record: RawRecord, cause: EventInvalid, *, still_written: bool) -> None:
+        if still_written:
+            self._tally.partial += 1
+            return
+        self._tally.dead += 1
+        if len(self._tally.problems) < 10:  # noqa: PLR2004 - the first few tell the kind, the letters all
+            self._tally.problems.append(f"{record.place}: {cause}")
+        self._letters.append(
+            source_letter(
+                record.raw,
+                Dead(cause.cause, cause.detail),
+                feed=self._source.name,
+                place=record.place,
+                target=StreamName.L3_IN,
+                now=time.time(),
+            )
+        )
+
+    def _flush(self, bus: RedisStreamsClient) -> None:
+        """Hand over what was read, and go on only when the broker has it.
+
+        After a lost reply a batch may be there twice; its events have the same ids, so it counts once.
+        """
+        failures, give_up = 0, time.monotonic() + _PATIENCE_S
+        while self._bodies or self._letters:
+            try:
+                self._hand_over(bus)
+            except (BusUnavailable, BusRefused) as exc:
+                failures += 1
+                if time.monotonic() > give_up:
+                    raise
+                self._log.warning("ingest.waiting", cause=str(exc))
+                time.sleep(pause(failures))
+
+    def _hand_over(self, bus: RedisStreamsClient) -> None:
+        if self._letters:
+            with translated("writing dead letters"):
+                pipeline = bus.client.pipeline(transaction=False)
+                for letter in self._letters:
+                    fields: Any = letter
+                    pipeline.xadd(DEAD_LETTERS, fields)
+                pipeline.execute()
+            self._letters.clear()
+        if self._bodies:
+            bus.append(StreamName.L3_IN, self._bodies)
+            self._tally.published += len(self._bodies)
+            self._bodies.clear()

@@ -1,0 +1,94 @@
+"""Figures of a process for Prometheus, and its health, read from the parts when somebody asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from dsmil.events import devices
+from dsmil.events.streams import StreamName
+from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from prometheus_client import Metric
+
+    from dsmil.infrastructure.redis_streams import RedisStreamsClient
+    from dsmil.services.part import Part, Vitals
+
+#: Checks whose failure means that the process does no work at all; others degrade it.
+_VITAL: Final = {"broker"}
+
+
+class PartsCollector:
+    """Collects what the parts of this process count, and the streams' lengths and lags."""
+
+    def __init__(self, parts: Sequence[Part], bus: RedisStreamsClient, read_shrink: Callable[[], Any]) -> None:
+        """``read_shrink`` returns the newest row of ``shrink_metrics`` or None."""
+        self._parts = parts
+        self._bus = bus
+        self._read_shrink = read_shrink
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the documented families."""
+        vitals = [part.vitals() for part in self._parts]
+        yield from _events(vitals)
+        yield from self._streams()
+        yield from self._shrink()
+
+    def _streams(self) -> Iterable[Metric]:
+        length = GaugeMetricFamily("dsmil_redis_stream_length", "Entries in a stream.", labels=["stream_name"])
+        lag = GaugeMetricFamily(
+            "dsmil_redis_stream_lag",
+            "Entries a group has not read yet.",
+            labels=["stream_name", "consumer_group"],
+        )
+        for stream in StreamName:
+            info = self._bus.get_stream_info(stream)
+            length.add_metric([stream.value], info["length"])
+            for group in info["groups"]:
+                if group["lag"] is not None:
+                    lag.add_metric([stream.value, group["name"]], group["lag"])
+        yield length
+        yield lag
+
+    def _shrink(self) -> Iterable[Metric]:
+        row = self._read_shrink()
+        if row is not None:
+            for name in SHRINK_COLUMNS:
+                if row[name] is not None:
+                    metric = name if name.startswith("shrink_") else f"shrink_{name}"
+                    yield GaugeMetricFamily(metric, f"SHRINK: {name}.", value=row[name])
+
+
+def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
+    events = CounterMetricFamily(
+        "dsmil_events", "Entries by what became of them.", labels=["stage", "stream", "outcome"]
+    )
+    layers = CounterMetricFamily("dsmil_layer_events", "Events put out.", labels=["layer", "severity"])
+    status = GaugeMetricFamily("dsmil_device_status", "1 when online, 0 in trouble.", labels=["device_id"])
+    for part in vitals:
+        for (stream, outcome), count in sorted(part.outcomes.items()):
+            events.add_metric([part.name, stream, outcome], count)
+        for (layer, severity), count in sorted(part.layers.items()):
+            layers.add_metric([str(layer), severity], count)
+        status.add_metric([str(part.device_id)], float(part.healthy))
+    yield events
+    yield layers
+    yield status
+
+
+def health(vitals: Sequence[Vitals]) -> dict[str, Any]:
+    """Return {status, device_id, layer, checks}: unhealthy when no work can be done, degraded when some can."""
+    checks = {f"{part.name}.{check}": problem or "ok" for part in vitals for check, problem in part.checks.items()}
+    broken = {check for part in vitals for check, problem in part.checks.items() if problem}
+    status = "unhealthy" if broken & _VITAL else "degraded" if broken else "healthy"
+    first = vitals[0].device_id
+    return {
+        "status": status,
+        "device_id": first,
+        "layer": devices.device(first).layer,
+        "checks": checks,
+    }

@@ -1,0 +1,363 @@
+"""The runner: everything a service needs around its ``handle``, written once.
+
+Reading goes in this order: what this consumer already holds, what dead consumers left, what is new. An
+entry that was in hand when the process died is handled alone from then on, and only handling alone counts
+against it, so that one poison entry is found without blaming its neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from dsmil import log
+from dsmil.errors import DsmilError, EventInvalid, Unavailable
+from dsmil.events import codec
+from dsmil.events.handling import Dead, Delivery, Drop, Handler, Outcome, Publish, Retry
+from dsmil.events.model import Event
+from dsmil.events.streams import StreamName
+from dsmil.infrastructure.connection import broker_url, connect
+from dsmil.infrastructure.consumer import ConsumerName
+from dsmil.infrastructure.groups import Entry, GroupReader, Verdict
+from dsmil.infrastructure.redis_streams import entry_event
+from dsmil.services.letters import dead_letter
+from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.recent import RecentIds
+from dsmil.services.retry import Waiting, pause
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from dsmil.config import Settings
+    from dsmil.infrastructure.hotpath_db import HotPathDB
+
+#: Entries taken at once when that many are waiting; BATCH_SIZE may ask for more.
+NATURAL_BATCH: Final = 500
+#: How often an entry is handled alone before it becomes a dead letter.
+MAX_ATTEMPTS: Final = 5
+#: Longest single blocking read: stopping and retries must not wait for POLL_TIMEOUT.
+_SLICE_MS: Final = 500
+#: An entry held this long without being settled is taken from its holder.
+CLAIM_IDLE_MS: Final = 60_000
+_CLAIM_EVERY_S: Final = 10.0
+#: Longest pause between tries of a service that cannot answer now; shorter than CLAIM_IDLE_MS.
+_RETRY_LONGEST_S: Final = 30.0
+#: Entries that may wait for a retry before no new ones are read.
+_MAX_WAITING: Final = 10_000
+#: How long a refused settlement is tried when the process is to stop.
+_DRAIN_S: Final = 5.0
+
+
+class Runner:
+    """Runs one handler as one consumer of its group."""
+
+    def __init__(
+        self, handler: Handler, settings: Settings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Bind handler and settings; the broker is reached in :meth:`run`."""
+        self._handler = handler
+        self._settings = settings
+        self._clock = clock
+        self._waiting = Waiting()
+        self._recent = RecentIds()
+        self._next_claim = 0.0
+        self._problem = "not started"
+        self._log = log.get(handler.name)
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._layers: Counter[tuple[int, str]] = Counter()
+        self._reader: GroupReader
+        self._stop: threading.Event
+
+    @property
+    def name(self) -> str:
+        """The handler's name, which is also its consumer group."""
+        return self._handler.name
+
+    @property
+    def device_id(self) -> int:
+        """Device the handler speaks as."""
+        return self._handler.device_id
+
+    @property
+    def outcomes(self) -> Counter[tuple[str, str]]:
+        """(stream, outcome) -> entries since start."""
+        return self._outcomes
+
+    def vitals(self) -> Vitals:
+        """Return how the service is doing."""
+        return Vitals(
+            name=self.name,
+            device_id=self.device_id,
+            outcomes=dict(self._outcomes),
+            layers=dict(self._layers),
+            checks={"broker": self._problem},
+        )
+
+    def record(self, db: HotPathDB) -> None:
+        """Write the heartbeat."""
+        record_heartbeat(db, self.vitals())
+
+    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
+        """Return no line: the metrics tell."""
+        return None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until ``stop`` is set; trouble with the broker is waited out, never fatal."""
+        self._stop = stop
+        url = broker_url(self._settings)
+        consumer = ConsumerName(url, self.name)
+        client = connect(url, self._settings)
+        self._reader = GroupReader(client, self._handler.reads, self.name, consumer.name)
+        failures, suspect = 0, True
+        try:
+            while not stop.is_set():
+                try:
+                    self._reader.prepare()
+                    self._recover(alone=suspect)
+                    suspect = False
+                    self._problem, failures = "", 0
+                    self._serve()
+                except Unavailable as exc:
+                    failures += 1
+                    wait = pause(failures)
+                    self._problem = str(exc)
+                    self._log.warning("runner.trouble", cause=str(exc), retry_in_s=round(wait, 2))
+                    client.connection_pool.disconnect()
+                    stop.wait(wait)
+        finally:
+            client.close()
+            consumer.release()
+
+    def _serve(self) -> None:
+        count = max(self._settings.batch_size, NATURAL_BATCH)
+        while not self._stop.is_set():
+            now = self._clock()
+            if now >= self._next_claim:
+                self._claim()
+                self._next_claim = now + _CLAIM_EVERY_S
+            for entry, tries, failed in self._waiting.pop_due(now):
+                self._alone(entry, tries=tries, counted=failed)
+            block_ms = self._block_ms(now)
+            if len(self._waiting) >= _MAX_WAITING:
+                self._stop.wait(block_ms / 1000)
+                continue
+            entries = self._reader.read_new(count, block_ms)
+            if entries:
+                self._batch(entries)
+
+    def _block_ms(self, now: float) -> int:
+        due = self._waiting.next_due()
+        longest = min(self._settings.poll_timeout_ms, _SLICE_MS)
+        return longest if due is None else max(1, min(longest, int((due - now) * 1000)))
+
+    # Where entries come from
+
+    def _recover(self, *, alone: bool) -> None:
+        """Handle what this consumer already holds: after a death one by one, after a lost line in batches."""
+        self._waiting.clear()
+        for stream in self._handler.reads:
+            after = "0"
+            while entries := self._reader.read_own(stream, after, NATURAL_BATCH):
+                after = entries[-1].entry_id
+                if alone:
+                    for entry in entries:
+                        if self._stop.is_set():
+                            return
+                        self._alone(entry)
+                else:
+                    self._batch(entries)
+
+    def _claim(self) -> None:
+        """Take over what other consumers hold and do not settle."""
+        for stream in self._handler.reads:
+            entries, lost = self._reader.claim_idle(stream, CLAIM_IDLE_MS)
+            if lost:
+                self._log.error("runner.entries_lost", stream=stream.value, entries=lost[:10], count=len(lost))
+                self._reader.count_lost(stream, len(lost))
+                self._outcomes[stream.value, "lost"] += len(lost)
+            for entry in entries:
+                if entry.place not in self._waiting:
+                    self._alone(entry)
+
+    # What happens to them
+
+    def _batch(self, entries: Sequence[Entry]) -> None:
+        """Handle entries together; when that fails, one by one."""
+        verdicts: list[Verdict] = []
+        ready: list[tuple[Entry, Delivery]] = []
+        again: list[Entry] = []
+        ids: set[str] = set()
+        for entry in entries:
+            screened = self._screen(entry)
+            if isinstance(screened, Verdict):
+                verdicts.append(screened)
+            elif screened.event.event_id in ids:
+                again.append(entry)  # decided once its twin is settled: the twin may yet be refused
+            else:
+                ids.add(screened.event.event_id)
+                ready.append((entry, screened))
+        if ready:
+            try:
+                outcomes = self._handle([delivery for _, delivery in ready])
+            except Exception as exc:  # a bug in a service must not stop the stream
+                self._log.warning("runner.batch_failed", entries=len(ready), cause=_words(exc), exc_info=True)
+                self._settle(verdicts)
+                for entry, _ in ready:
+                    self._alone(entry)
+                self._again(again)
+                return
+            for (entry, delivery), outcome in zip(ready, outcomes, strict=True):
+                if isinstance(outcome, Retry):
+                    self._wait(entry, outcome, tries=1)
+                else:
+                    verdicts.append(self._verdict(entry, delivery, outcome, attempts=1))
+        self._settle(verdicts)
+        self._again(again)
+
+    def _again(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._batch(entries)
+
+    def _alone(self, entry: Entry, *, tries: int = 0, counted: bool = True) -> None:
+        """Handle one entry by itself. ``counted`` is False when it only asked to wait."""
+        screened = self._screen(entry)
+        if isinstance(screened, Verdict):
+            self._settle([screened])
+            return
+        # Counted before it is handled: a handler that takes the process down counts too.
+        attempts = self._reader.count_attempt(entry) if counted else tries
+        if counted and attempts > MAX_ATTEMPTS:
+            dead = Dead("handler_died", f"the process died while handling it alone, {MAX_ATTEMPTS} times")
+            self._settle([self._verdict(entry, screened, dead, attempts=MAX_ATTEMPTS)])
+            return
+        try:
+            outcome = self._handle([screened])[0]
+        except Exception as exc:
+            self._log.warning(
+                "runner.entry_failed", source=entry.place, attempt=attempts, cause=_words(exc), exc_info=True
+            )
+            if attempts >= MAX_ATTEMPTS:
+                dead = Dead("handler_failed", _words(exc))
+                self._settle([self._verdict(entry, screened, dead, attempts=attempts)])
+            else:
+                self._waiting.add(self._clock() + pause(attempts), entry, attempts, failed=True)
+            return
+        if isinstance(outcome, Retry):
+            self._wait(entry, outcome, tries=tries + 1)
+        else:
+            self._settle([self._verdict(entry, screened, outcome, attempts=max(attempts, 1))])
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        outcomes = self._handler.handle(deliveries)
+        if len(outcomes) != len(deliveries):
+            msg = f"{self.name} gave {len(outcomes)} outcomes for {len(deliveries)} events"
+            raise DsmilError(msg)
+        for outcome in outcomes:
+            if not isinstance(outcome, Outcome):
+                msg = f"{self.name} answered with {type(outcome).__name__}, not an outcome"
+                raise DsmilError(msg)
+        return outcomes
+
+    def _wait(self, entry: Entry, retry: Retry, *, tries: int) -> None:
+        self._outcomes[entry.stream.value, "retried"] += 1
+        self._log.info("runner.retry", source=entry.place, reason=retry.reason, tries=tries)
+        self._waiting.add(self._clock() + pause(tries, _RETRY_LONGEST_S), entry, tries, failed=False)
+
+    def _screen(self, entry: Entry) -> Delivery | Verdict:
+        """Return the entry as an event, or the verdict on one that is none or was handled already."""
+        if entry.fields is None:
+            self._log.error("runner.entry_lost", source=entry.place)
+            return Verdict(entry, "D", counter="lost")
+        try:
+            event = entry_event(entry.place, entry.fields)
+        except EventInvalid as exc:
+            return self._dead(entry, Dead(exc.cause, exc.detail), event_id="", attempts=1)
+        if event.event_id in self._recent:
+            return Verdict(entry, "D", counter="duplicate")
+        return Delivery(stream=entry.stream, entry_id=entry.entry_id, event=event)
+
+    def _verdict(
+        self, entry: Entry, delivery: Delivery, outcome: Publish | Drop | Dead, *, attempts: int
+    ) -> Verdict:
+        """Turn a handler's outcome into what the server is to do, encoding the outputs."""
+        event_id = delivery.event.event_id
+        match outcome:
+            case Drop(reason):
+                return Verdict(entry, "D", counter=f"dropped:{reason}", event_id=event_id)
+            case Dead():
+                return self._dead(entry, outcome, event_id=event_id, attempts=attempts)
+            case Publish(outputs):
+                try:
+                    bodies = tuple((stream.value, _encoded(stream, event)) for stream, event in outputs)
+                except EventInvalid as exc:
+                    dead = Dead(f"output_{exc.cause}", exc.detail)
+                    return self._dead(entry, dead, event_id=event_id, attempts=attempts)
+                return Verdict(
+                    entry,
+                    "P",
+                    outputs=bodies,
+                    event_id=event_id,
+                    layers=tuple((e.source_layer, e.severity.value) for _, e in outputs),
+                )
+
+    def _dead(self, entry: Entry, dead: Dead, *, event_id: str, attempts: int) -> Verdict:
+        self._log.warning("runner.dead_letter", source=entry.place, cause=dead.cause, detail=dead.detail)
+        letter = dead_letter(entry, dead, service=self.name, event_id=event_id, attempts=attempts, now=time.time())
+        return Verdict(entry, "X", letter=letter)
+
+    # Settling
+
+    def _settle(self, verdicts: Sequence[Verdict]) -> None:
+        for stream in self._handler.reads:
+            mine = [verdict for verdict in verdicts if verdict.entry.stream is stream]
+            if mine:
+                self._settle_stream(stream, mine)
+
+    def _settle_stream(self, stream: StreamName, verdicts: Sequence[Verdict]) -> None:
+        """Settle, again and again while the broker refuses: nothing new is read until it takes this."""
+        failures, give_up = 0, 0.0
+        while True:
+            settled = self._reader.settle(stream, verdicts)
+            for verdict in verdicts:
+                if verdict.entry.entry_id not in settled.missed:
+                    self._count(verdict)
+            if not settled.error:
+                if settled.missed:
+                    self._outcomes[stream.value, "fenced"] += len(settled.missed)
+                self._problem = ""
+                return
+            verdicts = [v for v in verdicts if v.entry.entry_id in settled.missed]
+            failures += 1
+            self._problem = settled.error
+            self._log.warning("runner.settle_refused", stream=stream.value, cause=settled.error)
+            if self._stop.is_set():
+                give_up = give_up or self._clock() + _DRAIN_S
+                if self._clock() >= give_up:
+                    return  # still pending: the next start reads them first
+                time.sleep(pause(failures, 1.0))
+            else:
+                self._stop.wait(pause(failures))
+
+    def _count(self, verdict: Verdict) -> None:
+        stream = verdict.entry.stream.value
+        outcome = {"P": "published", "X": "dead"}.get(verdict.kind, verdict.counter)
+        self._outcomes[stream, outcome] += 1
+        if verdict.kind == "P":
+            self._outcomes[stream, "outputs"] += len(verdict.outputs)
+            self._layers.update(verdict.layers)
+        if verdict.event_id and verdict.kind != "X":
+            self._recent.add(verdict.event_id)
+
+
+def _encoded(stream: StreamName, event: Event) -> bytes:
+    body = codec.encode(event)
+    most = codec.MAX_FUSED_BYTES if stream is StreamName.SOC_EVENTS else codec.MAX_EVENT_BYTES
+    if len(body) > most:
+        raise EventInvalid("too_large", f"{len(body)} bytes for {stream}, at most {most}")
+    return body
+
+
+def _words(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"[:500]

@@ -1,0 +1,226 @@
+"""The store writer: copies streams into the hot store.
+
+Its place in each stream is kept in the store itself and moves in the transaction that adds the rows. A crash
+anywhere therefore repeats or loses nothing, no acknowledgements are needed, and a wiped store fills itself
+again from the streams.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import msgspec
+import redis
+
+from dsmil import log
+from dsmil.errors import EventInvalid, Unavailable
+from dsmil.events import codec
+from dsmil.events.handling import Dead
+from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
+from dsmil.infrastructure import store_place
+from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.groups import Entry, id_order
+from dsmil.infrastructure.redis_streams import entry_event
+from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
+from dsmil.infrastructure.rows import Row, raw_row, soc_row
+from dsmil.infrastructure.sql import statement
+from dsmil.infrastructure.store import Store
+from dsmil.services.letters import dead_letter
+from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.retry import pause
+
+if TYPE_CHECKING:
+    import threading
+
+    from dsmil.config import Settings
+    from dsmil.infrastructure.hotpath_db import HotPathDB
+
+#: Streams copied. Raw rows of findings come from their SOC entry, so L3_OUT and L4_OUT are not read again.
+COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
+_START: Final = "0-0"
+_BATCH: Final = 500
+_SLICE_MS: Final = 500
+_RETENTION_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 2.0
+
+
+class _Copy(msgspec.Struct):
+    """Rows and counts of one batch of one stream."""
+
+    last_id: str
+    raw: list[Row]
+    soc: list[Row]
+    rejected: list[tuple[Entry, Dead]]
+    entries: int = 0
+
+
+class StoreWriter:
+    """Reads streams from the store's own position and adds their rows."""
+
+    name: ClassVar[str] = "store-writer"
+    device_id: ClassVar[int] = 6
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings; store and broker are opened in :meth:`run`."""
+        self._settings = settings
+        self._place = store_place.choose(settings)
+        self._max_bytes = settings.hotpath_max_bytes or DEFAULT_MAX_BYTES
+        self._log = log.get(self.name)
+        self._outcomes: dict[tuple[str, str], int] = {}
+        self._problems = {"broker": "not started", "store": "not started"}
+        self._positions: dict[StreamName, str] = {}
+        self._next_look = self._next_retention = 0.0
+        self._client: redis.Redis
+        self._store: Store
+
+    def vitals(self) -> Vitals:
+        """Return how the copy is going."""
+        return Vitals(
+            name=self.name,
+            device_id=self.device_id,
+            outcomes=dict(self._outcomes),
+            layers={},
+            checks=dict(self._problems),
+        )
+
+    def record(self, db: HotPathDB) -> None:
+        """Write the heartbeat."""
+        record_heartbeat(db, self.vitals())
+
+    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
+        """Return no line: the metrics tell."""
+        return None
+
+    def run(self, stop: threading.Event) -> None:
+        """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
+        self._client = connect(broker_url(self._settings), self._settings)
+        failures = 0
+        while not stop.is_set():
+            try:
+                self._open()
+                try:
+                    failures = 0
+                    self._follow(stop)
+                finally:
+                    self._store.close()
+            except Unavailable as exc:
+                failures += 1
+                wait = pause(failures)
+                self._problems[_which(exc)] = str(exc)
+                self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
+                self._client.connection_pool.disconnect()
+                stop.wait(wait)
+        self._client.close()
+
+    def _open(self) -> None:
+        self._store = Store(self._place.path)
+        self._store.migrate()
+        if self._place.degraded:
+            self._log.warning("store.on_disk", path=str(self._place.path), cause=self._place.reason)
+        self._positions = {stream: _START for stream in COPIED}
+        for row in self._store.named("positions"):
+            if row["stream"] in self._positions:
+                self._positions[StreamName(row["stream"])] = row["last_id"]
+        self._problems["store"] = ""
+        self._next_look = 0.0
+
+    def _follow(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            now = time.monotonic()
+            if now >= self._next_look:
+                self._look_around()
+                self._next_look = now + _LOOK_EVERY_S
+            if self._store.replaced():
+                self._log.warning("store.replaced", path=str(self._place.path))
+                return  # opened again, from the position that the new file has
+            for stream, entries in self._read():
+                self._write(stream, entries)
+            if now >= self._next_retention:
+                self._retain()
+                self._next_retention = now + _RETENTION_EVERY_S
+
+    def _look_around(self) -> None:
+        """Start over on a stream whose newest id lies before our position: it was flushed or failed over."""
+        for stream, position in self._positions.items():
+            with translated(f"looking at {stream}"):
+                try:
+                    info: Any = self._client.xinfo_stream(stream.value)
+                except redis.ResponseError as exc:
+                    if "no such key" not in str(exc):
+                        raise
+                    newest = _START
+                else:
+                    newest = info["last-generated-id"].decode()
+            if id_order(newest) < id_order(position):
+                self._log.warning("store.stream_reset", stream=stream.value, newest=newest, position=position)
+                self._positions[stream] = _START
+        self._problems["broker"] = ""
+
+    def _read(self) -> list[tuple[StreamName, list[Entry]]]:
+        places = {stream.value: position for stream, position in self._positions.items()}
+        with translated("reading for the store"):
+            reply: Any = self._client.xread(cast("Any", places), count=_BATCH, block=_SLICE_MS)
+        found = []
+        for name, entries in reply or ():
+            stream = StreamName(name.decode())
+            found.append((stream, [Entry(stream, i.decode(), fields) for i, fields in entries]))
+        return found
+
+    def _write(self, stream: StreamName, entries: list[Entry]) -> None:
+        copy = _copy(stream, entries)
+        for entry, dead in copy.rejected:
+            self._log.warning("store.entry_rejected", source=entry.place, cause=dead.cause, detail=dead.detail)
+            self._dead_letter(entry, dead)
+        with self._store.writing(f"copying {stream}") as connection:
+            added = 0
+            for name, rows in (("insert_raw", copy.raw), ("insert_soc", copy.soc)):
+                before = connection.total_changes()
+                connection.executemany(statement(name), rows)
+                counts = (name == "insert_soc") == (stream is StreamName.SOC_EVENTS)
+                added += connection.total_changes() - before if counts else 0
+            rejected = len(copy.rejected)
+            duplicates = copy.entries - added - rejected
+            figures = (copy.entries, added, duplicates, rejected)
+            connection.execute(statement("move_position"), (stream.value, copy.last_id, *figures, time.time()))
+        self._positions[stream] = copy.last_id
+        for outcome, count in (("stored", added), ("duplicate", duplicates), ("rejected", rejected)):
+            if count:
+                key = (stream.value, outcome)
+                self._outcomes[key] = self._outcomes.get(key, 0) + count
+
+    def _dead_letter(self, entry: Entry, dead: Dead) -> None:
+        letter = dead_letter(entry, dead, service=self.name, event_id="", attempts=1, now=time.time())
+        with translated("writing a dead letter"):
+            self._client.xadd(DEAD_LETTERS, cast("Any", dict(letter)))
+
+    def _retain(self) -> None:
+        now = time.time()
+        gone = expire(self._store, now) or shrink_to(self._store, self._max_bytes, now)
+        for table, count in gone.items():
+            self._outcomes[table, "expired"] = self._outcomes.get((table, "expired"), 0) + count
+        if gone:
+            self._next_retention = 0.0
+
+
+def _copy(stream: StreamName, entries: list[Entry]) -> _Copy:
+    """Turn the entries of a stream into rows; what is no event is set aside with its cause."""
+    copy = _Copy(last_id=entries[-1].entry_id, raw=[], soc=[], rejected=[], entries=len(entries))
+    for entry in entries:
+        try:
+            if stream is StreamName.SOC_EVENTS:
+                event = codec.decode_soc((entry.fields or {}).get(EVENT_FIELD.encode(), b""))
+                copy.raw.append(raw_row(event))
+                copy.soc.append(soc_row(event, entry.entry_id))
+            else:
+                copy.raw.append(raw_row(entry_event(entry.place, entry.fields or {}), entry.entry_id))
+        except EventInvalid as exc:
+            copy.rejected.append((entry, Dead(exc.cause, exc.detail)))
+    return copy
+
+
+def _which(exc: Unavailable) -> str:
+    return "store" if type(exc).__name__.startswith("Store") else "broker"
+
+
+SERVICE = StoreWriter

@@ -1,0 +1,44 @@
+"""A small WSGI server on a socket that is bound already, answering from threads of its own."""
+
+from __future__ import annotations
+
+import threading
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class _Handler(WSGIRequestHandler):
+    #: Seconds a client may take over its request.
+    timeout = 10
+
+    def log_message(self, *_args: Any) -> None:  # noqa: ANN401 - the signature of the base class
+        """Say nothing: scrapes are not news."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, sock: socket.socket) -> None:
+        address = sock.getsockname()[:2]
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
+        # What server_bind would have filled in.
+        self.server_address = address
+        self.server_name, self.server_port = address
+        self.setup_environ()
+
+
+def serve(sock: socket.socket, app: WsgiApp) -> WSGIServer:
+    """Answer on ``sock``; ``shutdown()`` of what is returned ends it."""
+    server = _Server(sock)
+    server.set_app(app)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

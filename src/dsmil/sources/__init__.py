@@ -1,0 +1,1 @@
+"""Feeds: one file per log format, each ending in ``SOURCE = <its class>``."""
