@@ -22,7 +22,7 @@ class ConfigError(DsmilError, ValueError):
     """A setting has a value that cannot be used."""
 
 
-class Unavailable(DsmilError):  # noqa: N818 - names a state of the world, as TimeoutError does
+class Unavailable(DsmilError):
     """Something the fabric depends on does not answer now."""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STYLES: Final = {"LOW": "dim", "MEDIUM": "yellow", "HIGH": "bold red", "CRITICAL": "bold white on red"}
 
 
-def soc_line(event: dict[str, Any]) -> Text:
+def soc_line(event: dict[str, Any], *, with_id: bool = True) -> Text:
     """Return a SOC event (as published, or as a row of the store) as coloured text."""
     from rich.text import Text
 
@@ -30,7 +30,8 @@ def soc_line(event: dict[str, Any]) -> Text:
     techniques = event.get("techniques") or context.get("techniques") or []
     if techniques:
         line.append(f"  {safe(' '.join(techniques), 60)}", style="magenta")
-    line.append(f"  {safe(event['event_id'], 60)}", style="dim")
+    if with_id:
+        line.append(f"  {safe(event['event_id'], 60)}", style="dim")
     recorded = " (recorded reading)" if (event.get("shrink_metrics") or {}).get("recorded") else ""
     if original and original != severity:
         for reason in event.get("escalation") or ():

@@ -54,7 +54,10 @@ def console(*, stderr: bool = False) -> Console:
     """Return a rich console; colours only when it is a terminal."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    screen = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    if not screen.is_terminal:
+        screen.width = 240  # whoever reads a pipe wants whole lines
+    return screen
 
 
 def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:

@@ -12,7 +12,7 @@ from dsmil.cli._shared import settings, state_dir_option
 @click.command("demo", hidden=True)
 @click.option("--shrink-fd", type=int, required=True)
 @state_dir_option
-def COMMAND(*, shrink_fd: int) -> int:  # noqa: N802
+def COMMAND(*, shrink_fd: int) -> int:
     """Play the sample log into L3_IN and recorded readings behind the SHRINK endpoint."""
     from dsmil import log
     from dsmil.services.demo import play

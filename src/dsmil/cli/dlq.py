@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.group("dlq")
-def COMMAND() -> None:  # noqa: N802
+def COMMAND() -> None:
     """Look at the dead letters: what could not be handled, with its cause and its bytes.
 
     \b

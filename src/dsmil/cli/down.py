@@ -16,7 +16,7 @@ _WAIT_S = 40.0
 
 @click.command("down")
 @state_dir_option
-def COMMAND() -> int:  # noqa: N802
+def COMMAND() -> int:
     """Stop the running instance and wait until it has ended."""
     from dsmil.infrastructure.instance import StateDir
 

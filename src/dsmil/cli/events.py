@@ -13,7 +13,7 @@ from dsmil.cli._shared import AS_JSON, console, print_json, settings, state_dir_
 @click.option("--severity", type=click.Choice(["LOW", "MEDIUM", "HIGH", "CRITICAL"], case_sensitive=False))
 @AS_JSON
 @state_dir_option
-def COMMAND(*, limit: int, severity: str | None, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, limit: int, severity: str | None, as_json: bool) -> int:
     """Show the newest SOC events of the hot store, oldest of them first. JSON: newest first.
 
     \b

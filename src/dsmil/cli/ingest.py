@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--list", "list_feeds", is_flag=True, help="List the feeds and end.")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_json: bool) -> int:
     """Read log files of format FEED into the fabric; - is standard input, gzip is recognised.
 
     Reading a file again adds nothing: every record has an id made from its content. A line that is no record

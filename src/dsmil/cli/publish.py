@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from dsmil.cli._errors import BAD_INPUT
@@ -18,7 +15,7 @@ _BATCH = 500
 @click.argument("file", default="-")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, stream: str, file: str, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, stream: str, file: str, as_json: bool) -> int:
     """Publish events, one JSON object a line, from FILE or standard input (-) to STREAM.
 
     Fields that are missing get their documented defaults. A line that is no event is named on standard error
@@ -40,8 +37,7 @@ def COMMAND(*, stream: str, file: str, as_json: bool) -> int:  # noqa: N802
     published: list[str] = []
     refused: list[str] = []
     waiting: list[bytes] = []
-    lines = sys.stdin.buffer if file == "-" else Path(file).open("rb")
-    with RedisStreamsClient(settings=settings()) as bus, lines:
+    with RedisStreamsClient(settings=settings()) as bus, click.open_file(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -15,7 +15,7 @@ from dsmil.cli._shared import settings, state_dir_option
 @click.option("--metrics-fd", type=int, hidden=True)
 @click.option("--list", "list_names", is_flag=True, help="List the services and end.")
 @state_dir_option
-def COMMAND(*, names: tuple[str, ...], metrics_port: int | None, metrics_fd: int | None, list_names: bool) -> int:  # noqa: N802
+def COMMAND(*, names: tuple[str, ...], metrics_port: int | None, metrics_fd: int | None, list_names: bool) -> int:
     """Run the named services in this process until SIGTERM or Ctrl-C.
 
     \b

@@ -13,7 +13,7 @@ from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, stat
 @click.option("--max-seconds", default=5.0, show_default=True, type=click.FloatRange(0.01))
 @AS_JSON
 @state_dir_option
-def COMMAND(*, statement: str, max_rows: int, max_seconds: float, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, statement: str, max_rows: int, max_seconds: float, as_json: bool) -> int:
     """Run one read-only SQL statement on the hot store.
 
     \b

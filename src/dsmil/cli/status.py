@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, as_json: bool) -> int:
     """Show the state of the fabric; exits 0 only while it runs.
 
     Per stream and group: entries added, settled, in work (pending), unread, and the imbalance of these, which

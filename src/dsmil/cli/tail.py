@@ -16,7 +16,7 @@ from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, setting
 @click.option("--no-follow", is_flag=True, help="End after those instead of waiting for more.")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, stream: str, lines: int, no_follow: bool, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, stream: str, lines: int, no_follow: bool, as_json: bool) -> int:
     """Show the events of STREAM as they are published. Ctrl-C ends it.
 
     \b

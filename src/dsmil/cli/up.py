@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="Broker to start when no address is given: the bundled one, or one from PATH.",
 )
 @state_dir_option
-def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:  # noqa: N802 - the name the folder scan looks for
+def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
     """Start the fabric in this terminal; Ctrl-C stops it.
 
     The broker is the one that REDIS_URL or REDIS_HOST/PORT/DB names, else a private one is started.
@@ -60,7 +60,8 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:  # noqa: N802 - t
     fabric.start()
     try:
         if demo:
-            screen.print("showing SOC events as they are published; Ctrl-C stops everything\n", style="bold")
+            screen.print("showing SOC events as they are published; Ctrl-C stops everything", style="bold")
+            screen.print("in another terminal: dsmil status, dsmil events, dsmil why EVENT_ID\n", style="dim")
             _show(fabric, chosen, screen, stopped)
         else:
             fabric.run(lambda: bool(stopped))
@@ -85,6 +86,6 @@ def _show(fabric: Supervisor, chosen: Settings, screen: Console, stopped: list[i
                 for entry_id, event in bus.read(StreamName.SOC_EVENTS, last_id=last, block_ms=200):
                     last = entry_id
                     fields: dict[str, Any] = event.to_dict()
-                    screen.print(soc_line(fields))
+                    screen.print(soc_line(fields, with_id=False))
             except DsmilError:
                 time.sleep(0.2)  # the broker is being started anew

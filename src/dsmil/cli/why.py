@@ -25,7 +25,7 @@ _STYLES = {
 @click.argument("event_id")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, event_id: str, as_json: bool) -> int:  # noqa: N802
+def COMMAND(*, event_id: str, as_json: bool) -> int:
     """Tell how an event came to be what it is: source, detection, fusion, escalation, publication.
 
     For a raw record it tells which finding each detector makes of it, or why none.

@@ -178,7 +178,7 @@ def parse_category(value: object) -> tuple[EventCategory, str]:
         return EventCategory.SECURITY, _flag("category", value)
 
 
-def create_event(  # noqa: PLR0913 - the documented signature and one keyword per optional field
+def create_event(
     source_device: int,
     source_layer: int,
     category: EventCategory | str,

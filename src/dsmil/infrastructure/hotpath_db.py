@@ -6,6 +6,7 @@ HotPathDB may be shared by threads.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -98,7 +99,7 @@ class HotPathDB:
 
     # Writers
 
-    def insert_event(  # noqa: PLR0913 - the documented signature
+    def insert_event(
         self,
         event_id: str,
         device_id: int,
@@ -133,7 +134,7 @@ class HotPathDB:
         )
         return self._write("event", lambda db: db.execute(statement("insert_raw"), row))
 
-    def insert_soc_event(  # noqa: PLR0913 - the documented signature
+    def insert_soc_event(
         self,
         event_id: str,
         severity: str,
@@ -178,7 +179,7 @@ class HotPathDB:
         row = (time.time() if ts is None else ts, *values, json_text(metrics))
         return self._write("shrink metrics", lambda db: db.execute(statement("insert_shrink"), row))
 
-    def insert_model_output(  # noqa: PLR0913 - one argument per documented column
+    def insert_model_output(
         self,
         output_id: str,
         device_id: int,
@@ -202,7 +203,7 @@ class HotPathDB:
         )
         return self._write("model output", lambda db: db.execute(statement("insert_model_output"), row))
 
-    def update_device_status(  # noqa: PLR0913 - the documented signature
+    def update_device_status(
         self,
         device_id: int,
         layer: int,
@@ -217,7 +218,7 @@ class HotPathDB:
         row = (device_id, layer, name, status, memory_mb, tops_allocated, time.time(), extra)
         return self._write("device status", lambda db: db.execute(statement("upsert_device"), row))
 
-    def update_layer_state(  # noqa: PLR0913 - one argument per documented column
+    def update_layer_state(
         self,
         layer: int,
         active_devices: list[int],
@@ -306,10 +307,14 @@ class HotPathDB:
             return {
                 "path": str(self.place.path),
                 "place": self.place.reason,
-                "db_size_bytes": sum(_size(Path(f"{self.place.path}{end}")) for end in ("", "-wal", "-shm")),
+                "db_size_bytes": self.size_bytes(),
                 "used_bytes": store.used_bytes(),
                 "row_counts": counts,
             }
+
+    def size_bytes(self) -> int:
+        """Return the bytes that the file, its log and its index take."""
+        return sum(_size(Path(f"{self.place.path}{end}")) for end in ("", "-wal", "-shm"))
 
     def disconnect(self) -> None:
         """Close the database; a later call opens it again."""
@@ -358,10 +363,9 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     for name in _JSON & row.keys():
         value = row[name]
         if isinstance(value, str | bytes):
-            try:
+            # What somebody wrote by SQL may be no JSON: then it is returned as it stands.
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 row[name] = msgspec.json.decode(value)
-            except (msgspec.MsgspecError, UnicodeError):
-                pass  # written by SQL by somebody else: returned as it stands
     return row
 
 

@@ -38,7 +38,7 @@ class InstanceRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     #: File of the hot store.
     hotpath_db: str = ""
     #: TCP ports by purpose: ``metrics`` for the router's process, ``metrics-<process>`` for others, ``shrink``.
-    ports: dict[str, int] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    ports: dict[str, int] = {}
     shrink_url: str = ""
 
 

@@ -127,7 +127,7 @@ class RedisStreamsClient:
         """Return the id after which the next entry will come; ``0-0`` for a stream that is not there."""
         return str(self.get_stream_info(stream).get("last_generated_id", "0-0"))
 
-    def read_group(  # noqa: PLR0913 - the documented call
+    def read_group(
         self,
         stream: StreamName | str,
         group: str = DEFAULT_GROUP,

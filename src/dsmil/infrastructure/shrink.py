@@ -36,7 +36,7 @@ class SHRINKClient:
     def __init__(self, url: str = "http://localhost:8500") -> None:
         """Name the server; nothing is sent yet."""
         # Imported here: only processes that ask SHRINK pay for the HTTP client.
-        import httpx2  # noqa: PLC0415
+        import httpx2
 
         self.url = url.rstrip("/")
         self._http = httpx2.Client(
@@ -182,7 +182,7 @@ class ShrinkPoller:
             started = self._clock()
             try:
                 self.poll()
-            except Exception:  # one odd answer must not end polling for good
+            except Exception:  # noqa: BLE001 - one odd answer must not end polling for good
                 self._log.exception("shrink.poll_failed")
                 self._problem = "polling failed, see the log"
             self._stop.wait(max(self._interval_s - (self._clock() - started), 0.01))

@@ -42,16 +42,18 @@ def collect(settings: Settings) -> dict[str, Any]:
         "broker": _broker(settings),
         "store": _store(settings, now),
     }
-    found["running"] = _running(settings, found, instance is not None)
+    found["running"] = _running(settings, found)
     return found
 
 
-def _running(settings: Settings, found: dict[str, Any], instance: bool) -> bool:  # noqa: FBT001 - private
+def _running(settings: Settings, found: dict[str, Any]) -> bool:
     """Return whether the fabric works: our instance, or, at a given broker, a router that beats."""
+    if found["instance"] is not None:
+        return True
     if not settings.redis_url and not settings.redis_explicit:
-        return instance
-    router = next((d for d in found["store"].get("devices", ()) if d["device_id"] == _ROUTER), None)
-    return "error" not in found["broker"] and bool(router) and router["alive"]
+        return False
+    alive = any(d["alive"] for d in found["store"].get("devices", ()) if d["device_id"] == _ROUTER)
+    return alive and "error" not in found["broker"]
 
 
 def _broker(settings: Settings) -> dict[str, Any]:

@@ -20,7 +20,22 @@ _PAGE_BYTES: Final = 16384
 _CACHE_KB: Final = 16 * 1024
 #: Log pages after which the writer checkpoints (16 KB each: 32 MB).
 _CHECKPOINT_PAGES: Final = 2000
+#: How a writer opens the file. The page size takes effect in an empty one only.
+PRAGMAS: Final = (
+    f"page_size = {_PAGE_BYTES}",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "secure_delete = 0",
+    f"cache_size = -{_CACHE_KB}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    "journal_size_limit = 67108864",
+)
 LEDGER: Final = "schema_steps"
+
+
+def ledger_sql() -> str:
+    """Return the statement that makes the ledger of schema steps."""
+    return f"CREATE TABLE IF NOT EXISTS {LEDGER} (step INTEGER PRIMARY KEY, name TEXT, applied REAL)"
 
 
 def sqlite_version_ok() -> bool:
@@ -61,16 +76,7 @@ class Store:
             self.inode = path.stat().st_ino
 
     def _set_up(self) -> None:
-        for pragma in (
-            f"page_size = {_PAGE_BYTES}",
-            "auto_vacuum = NONE",
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "secure_delete = 0",
-            f"cache_size = -{_CACHE_KB}",
-            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-            "journal_size_limit = 67108864",
-        ):
+        for pragma in PRAGMAS:
             self.connection.execute(f"PRAGMA {pragma}").fetchall()
         self.path.chmod(0o660)
 
@@ -81,9 +87,7 @@ class Store:
         """
         steps = schema_steps()
         with self.writing("preparing the ledger of schema steps"):
-            self.connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {LEDGER} (step INTEGER PRIMARY KEY, name TEXT, applied REAL)"
-            )
+            self.connection.execute(ledger_sql())
         done = {row["step"] for row in self.rows(f"SELECT step FROM {LEDGER}")}  # noqa: S608 - a constant
         newest = max(done, default=0)
         if newest > steps[-1][0]:

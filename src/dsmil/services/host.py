@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dsmil import log
 from dsmil.errors import DsmilError
@@ -76,7 +76,7 @@ class Host:
         server = None
         if self._socket is not None:
             bus = RedisStreamsClient(settings=self._settings)
-            server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._newest_shrink))
+            server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._db))
         # A bare wait() would not let a signal handler run on every platform.
         while not self._stop.wait(1.0):
             pass
@@ -98,7 +98,7 @@ class Host:
     def _guard(self, part: Part) -> None:
         try:
             part.run(self._stop)
-        except Exception:  # the process ends and is started anew: a part that is gone must not go unnoticed
+        except Exception:  # noqa: BLE001 - the process ends and is started anew: a part that is gone must not go unnoticed
             self._log.exception("host.part_broken", part=part.name)
             self._failed = True
             self._stop.set()
@@ -122,10 +122,3 @@ class Host:
                         self._log.info(line, part=part.name)
             if self._stop.wait(_HEARTBEAT_S):
                 return
-
-    def _newest_shrink(self) -> dict[str, Any] | None:
-        try:
-            rows = self._db.get_shrink_metrics(limit=1)
-        except DsmilError:
-            return None
-        return rows[0] if rows else None

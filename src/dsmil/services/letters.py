@@ -42,9 +42,7 @@ def dead_letter(
     return tuple((fields | _kept(raw)).items())
 
 
-def source_letter(  # noqa: PLR0913 - one keyword per field of the letter
-    raw: bytes, dead: Dead, *, feed: str, place: str, target: str, now: float
-) -> dict[str, bytes]:
+def source_letter(raw: bytes, dead: Dead, *, feed: str, place: str, target: str, now: float) -> dict[str, bytes]:
     """Return the fields of the dead letter for a record that never became an event: a line of a file."""
     fields: dict[str, bytes] = {
         "cause": dead.cause.encode("utf-8", "replace"),

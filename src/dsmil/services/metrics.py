@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
+from dsmil.errors import DsmilError
 from dsmil.events import devices
 from dsmil.events.streams import StreamName
-from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS
+from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS, HotPathDB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from prometheus_client import Metric
 
@@ -25,18 +26,18 @@ _VITAL: Final = {"broker"}
 class PartsCollector:
     """Collects what the parts of this process count, and the streams' lengths and lags."""
 
-    def __init__(self, parts: Sequence[Part], bus: RedisStreamsClient, read_shrink: Callable[[], Any]) -> None:
-        """``read_shrink`` returns the newest row of ``shrink_metrics`` or None."""
+    def __init__(self, parts: Sequence[Part], bus: RedisStreamsClient, db: HotPathDB) -> None:
+        """Take where the figures come from; nothing is read before somebody asks."""
         self._parts = parts
         self._bus = bus
-        self._read_shrink = read_shrink
+        self._db = db
 
     def collect(self) -> Iterable[Metric]:
         """Yield the documented families."""
         vitals = [part.vitals() for part in self._parts]
         yield from _events(vitals)
         yield from self._streams()
-        yield from self._shrink()
+        yield from self._store()
 
     def _streams(self) -> Iterable[Metric]:
         length = GaugeMetricFamily("dsmil_redis_stream_length", "Entries in a stream.", labels=["stream_name"])
@@ -54,9 +55,15 @@ class PartsCollector:
         yield length
         yield lag
 
-    def _shrink(self) -> Iterable[Metric]:
-        row = self._read_shrink()
-        if row is not None:
+    def _store(self) -> Iterable[Metric]:
+        size = GaugeMetricFamily("dsmil_db_size_bytes", "Bytes of file and log.", labels=["database"])
+        size.add_metric(["hotpath"], self._db.size_bytes())
+        yield size
+        try:
+            newest = self._db.get_shrink_metrics(limit=1)
+        except DsmilError:
+            return  # the store is away; /health says so
+        for row in newest:
             for name in SHRINK_COLUMNS:
                 if row[name] is not None:
                     metric = name if name.startswith("shrink_") else f"shrink_{name}"
@@ -68,6 +75,9 @@ def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
         "dsmil_events", "Entries by what became of them.", labels=["stage", "stream", "outcome"]
     )
     layers = CounterMetricFamily("dsmil_layer_events", "Events put out.", labels=["layer", "severity"])
+    durations = SummaryMetricFamily(
+        "dsmil_db_query_duration_seconds", "Seconds of transactions.", labels=["operation", "table"]
+    )
     status = GaugeMetricFamily("dsmil_device_status", "1 when online, 0 in trouble.", labels=["device_id"])
     for part in vitals:
         for (stream, outcome), count in sorted(part.outcomes.items()):
@@ -75,8 +85,11 @@ def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
         for (layer, severity), count in sorted(part.layers.items()):
             layers.add_metric([str(layer), severity], count)
         status.add_metric([str(part.device_id)], float(part.healthy))
+        for (operation, table), (count, seconds) in sorted(part.durations.items()):
+            durations.add_metric([operation, table], count_value=count, sum_value=seconds)
     yield events
     yield layers
+    yield durations
     yield status
 
 

@@ -23,6 +23,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[tuple[str, str], int]
     #: (layer, severity) -> events put out since start.
     layers: dict[tuple[int, str], int]
+    #: (operation, table) -> (transactions, seconds) since start.
+    durations: dict[tuple[str, str], tuple[int, float]] = {}
     #: Check -> empty when it is fine, else what is wrong.
     checks: dict[str, str]
 

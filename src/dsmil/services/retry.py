@@ -20,7 +20,7 @@ def pause(failures: int, longest_s: float = LONGEST_S, draw: float | None = None
     The chance keeps many clients from coming back to a restarted broker at the same instant.
     """
     full = float(min(FIRST_S * 2 ** min(failures - 1, 20), longest_s))
-    return full / 2 + full / 2 * (random.random() if draw is None else draw)  # noqa: S311 - no secret
+    return full / 2 + full / 2 * (random.random() if draw is None else draw)
 
 
 class Waiting:

@@ -201,7 +201,7 @@ class Runner:
         if ready:
             try:
                 outcomes = self._handle([delivery for _, delivery in ready])
-            except Exception as exc:  # a bug in a service must not stop the stream
+            except Exception as exc:  # noqa: BLE001 - a bug in a service must not stop the stream
                 self._log.warning("runner.batch_failed", entries=len(ready), cause=_words(exc), exc_info=True)
                 self._settle(verdicts)
                 for entry, _ in ready:
@@ -234,7 +234,7 @@ class Runner:
             return
         try:
             outcome = self._handle([screened])[0]
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - counted, retried, and at last a dead letter
             self._log.warning(
                 "runner.entry_failed", source=entry.place, attempt=attempts, cause=_words(exc), exc_info=True
             )

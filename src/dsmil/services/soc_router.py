@@ -150,7 +150,7 @@ SERVICE = SOCRouter
 
 def main() -> int:
     """Run the router and the store writer in this process, as the documented unit does."""
-    from dsmil.services.host import run_parts  # noqa: PLC0415 - the host imports the catalogue, which imports us
+    from dsmil.services.host import run_parts
 
     settings = Settings.from_env()
     log.configure(settings.log_level)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Streams copied. Raw rows of findings come from their SOC entry, so L3_OUT and L4_OUT are not read again.
 COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
+#: The table that a stream fills; SOC_EVENTS fills the raw table as well.
+_TABLE: Final = {StreamName.SOC_EVENTS: "soc_events_cache", StreamName.L3_IN: "raw_events_fast"}
 _START: Final = "0-0"
 _BATCH: Final = 500
 _SLICE_MS: Final = 500
@@ -68,6 +70,7 @@ class StoreWriter:
         self._max_bytes = settings.hotpath_max_bytes or DEFAULT_MAX_BYTES
         self._log = log.get(self.name)
         self._outcomes: dict[tuple[str, str], int] = {}
+        self._durations: dict[tuple[str, str], tuple[int, float]] = {}
         self._problems = {"broker": "not started", "store": "not started"}
         self._positions: dict[StreamName, str] = {}
         self._next_look = self._next_retention = 0.0
@@ -81,6 +84,7 @@ class StoreWriter:
             device_id=self.device_id,
             outcomes=dict(self._outcomes),
             layers={},
+            durations=dict(self._durations),
             checks=dict(self._problems),
         )
 
@@ -118,7 +122,7 @@ class StoreWriter:
         self._store.migrate()
         if self._place.degraded:
             self._log.warning("store.on_disk", path=str(self._place.path), cause=self._place.reason)
-        self._positions = {stream: _START for stream in COPIED}
+        self._positions = dict.fromkeys(COPIED, _START)
         for row in self._store.named("positions"):
             if row["stream"] in self._positions:
                 self._positions[StreamName(row["stream"])] = row["last_id"]
@@ -172,6 +176,7 @@ class StoreWriter:
         for entry, dead in copy.rejected:
             self._log.warning("store.entry_rejected", source=entry.place, cause=dead.cause, detail=dead.detail)
             self._dead_letter(entry, dead)
+        started = time.monotonic()
         with self._store.writing(f"copying {stream}") as connection:
             added = 0
             for name, rows in (("insert_raw", copy.raw), ("insert_soc", copy.soc)):
@@ -184,10 +189,15 @@ class StoreWriter:
             figures = (copy.entries, added, duplicates, rejected)
             connection.execute(statement("move_position"), (stream.value, copy.last_id, *figures, time.time()))
         self._positions[stream] = copy.last_id
+        self._time("insert", _TABLE[stream], time.monotonic() - started)
         for outcome, count in (("stored", added), ("duplicate", duplicates), ("rejected", rejected)):
             if count:
                 key = (stream.value, outcome)
                 self._outcomes[key] = self._outcomes.get(key, 0) + count
+
+    def _time(self, operation: str, table: str, seconds: float) -> None:
+        count, total = self._durations.get((operation, table), (0, 0.0))
+        self._durations[operation, table] = (count + 1, total + seconds)
 
     def _dead_letter(self, entry: Entry, dead: Dead) -> None:
         letter = dead_letter(entry, dead, service=self.name, event_id="", attempts=1, now=time.time())
@@ -196,9 +206,11 @@ class StoreWriter:
 
     def _retain(self) -> None:
         now = time.time()
+        started = time.monotonic()
         gone = expire(self._store, now) or shrink_to(self._store, self._max_bytes, now)
         for table, count in gone.items():
             self._outcomes[table, "expired"] = self._outcomes.get((table, "expired"), 0) + count
+            self._time("delete", table, time.monotonic() - started)
         if gone:
             self._next_retention = 0.0
 

@@ -67,10 +67,13 @@ def _queried(dns: object) -> list[str]:
     if isinstance(dns, dict):
         for key in ("query", "queries"):
             rows = dns.get(key)
-            for row in rows if isinstance(rows, list) else ():
-                if isinstance(row, dict) and isinstance(row.get("rrname"), str):
-                    names.append(row["rrname"])
+            found = (row.get("rrname") for row in _objects(rows))
+            names.extend(name for name in found if isinstance(name, str))
     return names
+
+
+def _objects(rows: object) -> list[dict[str, Any]]:
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 SOURCE = SuricataEve
