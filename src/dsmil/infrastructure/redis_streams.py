@@ -49,8 +49,8 @@ class RedisStreamsClient:
         self._log = log.get("redis-streams")
 
     @property
-    def client(self) -> redis.Redis:
-        """The driver's client, connected on first use."""
+    def client(self) -> Any:  # noqa: ANN401 - the driver's own types say bytes or str everywhere
+        """The driver's client, connected on first use; replies are bytes."""
         if self._client is None:
             self._client = connect(self._url or broker_url(self._settings), self._settings)
         return self._client

@@ -89,7 +89,8 @@ class SHRINKClient:
             with self._http.stream("GET", self.url + path) as response:
                 if response.status_code != _OK:  # a redirect too: the administrator named one address
                     raise ShrinkUnavailable(f"{self.url}{path} answers {response.status_code}")
-                for chunk in response.iter_raw(8192):
+                # No chunk size: with one, the client would collect a drip before we see any of it.
+                for chunk in response.iter_raw():
                     body += chunk
                     if len(body) > MAX_BYTES:
                         raise ShrinkUnavailable(f"{self.url}{path} answers with more than {MAX_BYTES} bytes")

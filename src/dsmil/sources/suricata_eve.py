@@ -63,7 +63,7 @@ def entities(record: dict[str, Any]) -> tuple[Entity, ...]:
 
 def _queried(dns: object) -> list[str]:
     """Return the names a DNS record asks for: in an alert they are a list under ``query`` or ``queries``."""
-    names = []
+    names: list[str] = []
     if isinstance(dns, dict):
         for key in ("query", "queries"):
             rows = dns.get(key)
