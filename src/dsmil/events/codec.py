@@ -48,6 +48,13 @@ def encode(event: Event) -> bytes:
         raise EventInvalid("not_json", f"the event cannot be written as JSON: {exc}") from None
 
 
+def encode_bounded(event: Event, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
+    """Return the wire form; raises EventInvalid when it is larger than its readers accept."""
+    raw = encode(event)
+    _check_size(raw, max_bytes)
+    return raw
+
+
 def encode_object(fields: dict[str, Any]) -> bytes:
     """Return a plain object as JSON; raises EventInvalid for what JSON cannot say."""
     _check_finite(fields)

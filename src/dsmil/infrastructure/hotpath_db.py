@@ -233,6 +233,12 @@ class HotPathDB:
         row = (layer, active, memory_used_gb, tops_used, budget, event_count, time.time())
         return self._write("layer state", lambda db: db.execute(statement("upsert_layer"), row))
 
+    def refresh_layer_states(self, heartbeat_s: float = 15.0) -> bool:
+        """Derive ``layer_state`` from the heartbeats of the devices; one older than this counts as gone."""
+        now = time.time()
+        bindings = {"now": now, "alive": now - heartbeat_s}
+        return self._write("layer states", lambda db: db.execute(statement("refresh_layers"), bindings))
+
     def cleanup_old_data(self) -> dict[str, int]:
         """Delete rows beyond the documented retention; return how many by table."""
         total = dict.fromkeys((rule.table for rule in RULES), 0)

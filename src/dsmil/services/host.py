@@ -113,6 +113,7 @@ class Host:
                     part.record(self._db)
                 except DsmilError as exc:
                     self._log.warning("host.heartbeat_failed", part=part.name, cause=str(exc))
+            self._db.refresh_layer_states()
             now = time.monotonic()
             if now >= next_stats:
                 next_stats = now + _STATS_S

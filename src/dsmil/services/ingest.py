@@ -102,7 +102,7 @@ class Ingest:
         for record in file:
             self._tally.records += 1
             try:
-                self._bodies.append(codec.encode(reader.event(record, time.time())))
+                self._bodies.append(codec.encode_bounded(reader.event(record, time.time())))
             except EventInvalid as exc:
                 self._refuse(record, exc, still_written=record is file.partial)
             if len(self._bodies) + len(self._letters) >= _BATCH:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -64,15 +67,33 @@ class Part(Protocol):
         ...
 
 
-def record_heartbeat(db: HotPathDB, vitals: Vitals) -> None:
-    """Write a part's row of ``device_status``."""
+def settled(outcomes: dict[tuple[str, str], int]) -> int:
+    """Return how many entries were settled: every outcome but the counts beside it."""
+    beside = {"outputs", "retried", "fenced", "expired"}
+    return sum(count for (_, outcome), count in outcomes.items() if outcome not in beside)
+
+
+def memory_mb() -> float:
+    """Return the resident memory of this process, megabytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):  # no procfs: the highest it ever was, in kilobytes or (macOS) bytes
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024**2 if sys.platform == "darwin" else 1024)
+    return pages * resource.getpagesize() / 1024**2
+
+
+def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | None = None) -> None:
+    """Write a part's row of ``device_status``; memory is what its process holds, parts of one share it."""
     row = devices.device(vitals.device_id)
-    done = sum(vitals.outcomes.values())
+    done = settled(vitals.outcomes)
     problems = {name: text for name, text in vitals.checks.items() if text}
     db.update_device_status(
         device_id=row.device_id,
         layer=row.layer,
         name=row.name,
         status="ERROR" if problems else "ONLINE",
+        memory_mb=memory_mb(),
+        tops_allocated=tops_allocated,
         metadata={"service": vitals.name, "processed": done, "problems": problems},
     )

@@ -352,11 +352,8 @@ class Runner:
 
 
 def _encoded(stream: StreamName, event: Event) -> bytes:
-    body = codec.encode(event)
     most = codec.MAX_FUSED_BYTES if stream is StreamName.SOC_EVENTS else codec.MAX_EVENT_BYTES
-    if len(body) > most:
-        raise EventInvalid("too_large", f"{len(body)} bytes for {stream}, at most {most}")
-    return body
+    return codec.encode_bounded(event, most)
 
 
 def _words(exc: BaseException) -> str:

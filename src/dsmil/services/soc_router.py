@@ -15,7 +15,7 @@ from dsmil.events.handling import Delivery, Outcome, Publish
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import fuse
 from dsmil.infrastructure.shrink import SHRINKClient, ShrinkPoller
-from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.part import Vitals, record_heartbeat, settled
 from dsmil.services.runner import Runner
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SHRINKClient", "SOCRouter", "SOCRouterConfig", "main"]
 
 DEVICE_ID: Final = 52
-#: Documented budgets.
-MEMORY_MB: Final = 1536.0
+#: Documented budget, tera-operations per second.
 TOPS: Final = 10.0
 
 
@@ -97,7 +96,7 @@ class SOCRouter:
             "device_id": self.device_id,
             "token_base": f"0x{devices.token_id(self.device_id):04X}",
             "layer": devices.device(self.device_id).layer,
-            "processed": processed(outcomes),
+            "processed": settled(outcomes),
             "published": outputs,
             "uptime": 0.0 if self._started is None else time.monotonic() - self._started,
             "shrink": self._shrink.ok,
@@ -114,15 +113,7 @@ class SOCRouter:
 
     def record(self, db: HotPathDB) -> None:
         """Write heartbeat and the SHRINK readings since the last time."""
-        record_heartbeat(db, self.vitals())
-        db.update_device_status(
-            DEVICE_ID,
-            devices.device(DEVICE_ID).layer,
-            devices.device(DEVICE_ID).name,
-            "ONLINE" if self.vitals().healthy else "ERROR",
-            memory_mb=MEMORY_MB,
-            tops_allocated=TOPS,
-        )
+        record_heartbeat(db, self.vitals(), tops_allocated=TOPS)
         for reading in self._shrink.take_readings():
             kept: dict[str, Any] = dict(reading.metrics)
             if reading.recorded:
@@ -139,22 +130,18 @@ class SOCRouter:
         )
 
 
-def processed(outcomes: dict[tuple[str, str], int]) -> int:
-    """Return how many entries were settled: every outcome but the counts beside it."""
-    beside = {"outputs", "retried", "fenced"}
-    return sum(count for (_, outcome), count in outcomes.items() if outcome not in beside)
-
-
 SERVICE = SOCRouter
 
 
 def main() -> int:
     """Run the router and the store writer in this process, as the documented unit does."""
+    # Imported here: the host imports the catalogue, which imports this file.
     from dsmil.services.host import run_parts
+    from dsmil.services.metrics_http import listen
 
     settings = Settings.from_env()
     log.configure(settings.log_level)
-    return run_parts(["soc-router", "store-writer"], settings)
+    return run_parts(["soc-router", "store-writer"], settings, metrics_socket=listen())
 
 
 if __name__ == "__main__":

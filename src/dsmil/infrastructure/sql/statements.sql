@@ -44,6 +44,19 @@ ON CONFLICT (layer) DO UPDATE SET
   tops_used = excluded.tops_used, tops_available = excluded.tops_available,
   event_count = excluded.event_count, last_update = excluded.last_update;
 
+-- refresh_layers --
+UPDATE layer_state SET
+  active_devices = (SELECT json_group_array(device_id) FROM device_status AS d
+                    WHERE d.layer = layer_state.layer AND d.status <> 'OFFLINE' AND d.last_heartbeat > :alive),
+  memory_used_gb = (SELECT coalesce(sum(memory_mb), 0) / 1024.0 FROM device_status AS d
+                    WHERE d.layer = layer_state.layer AND d.status <> 'OFFLINE' AND d.last_heartbeat > :alive),
+  tops_used      = (SELECT coalesce(sum(tops_allocated), 0) FROM device_status AS d
+                    WHERE d.layer = layer_state.layer AND d.status <> 'OFFLINE' AND d.last_heartbeat > :alive),
+  event_count    = (SELECT coalesce(sum(metadata ->> 'processed'), 0) FROM device_status AS d
+                    WHERE d.layer = layer_state.layer),
+  last_update    = :now
+WHERE EXISTS (SELECT 1 FROM device_status AS d WHERE d.layer = layer_state.layer);
+
 -- layer_states --
 SELECT * FROM layer_state ORDER BY layer;
 
