@@ -14,6 +14,7 @@ from dsmil.events import codec
 from dsmil.events.model import Event
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import fuse
+from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.sql import statement
@@ -88,7 +89,7 @@ def test_a_crash_between_rows_and_position_repeats_nothing(
         if name == "move_position":
             calls[0] += 1
             if calls[0] <= 2:
-                return "SELECT no_such_function(?, ?, ?, ?, ?, ?, ?)"
+                return "SELECT no_such_function(?, ?, ?, ?, ?, ?, ?, ?)"
         return real(name)
 
     monkeypatch.setattr(writer_module, "statement", failing)
@@ -121,6 +122,37 @@ def test_a_flushed_stream_is_read_from_its_start(bus: RedisStreamsClient, db: Ho
     until(lambda: count(db) == 6)
     assert db.get_event(late.event_id)["soc"]
     assert writing.part.vitals().healthy
+
+
+def test_a_position_of_another_broker_is_not_believed(
+    bus: RedisStreamsClient, db: HotPathDB, settings: Settings, tmp_path: Path
+) -> None:
+    """Its ids are times: entries that waited in the second broker lie before the first one's position."""
+    waiting = [make_event() for _ in range(3)]
+    other = Broker(bundled_binary(), tmp_path / "other")
+    other.start()
+    try:
+        second = settings.replace(redis_url=other.url)
+        with RedisStreamsClient(settings=second) as other_bus:
+            publish_soc(other_bus, waiting)
+        publish_soc(bus, [make_event()])
+        with Running(StoreWriter(settings)):
+            until(lambda: count(db) == 1)
+        with Running(StoreWriter(second)):
+            until(lambda: count(db) == 4)
+    finally:
+        other.stop()
+
+
+def test_two_store_writers_on_one_store_are_refused(
+    bus: RedisStreamsClient, settings: Settings, writing: Running, db: HotPathDB
+) -> None:
+    until(lambda: writing.part.vitals().healthy)
+    second = StoreWriter(settings)
+    with Running(second):
+        until(lambda: "another store writer" in second.vitals().checks["store"])
+        publish_soc(bus, [make_event()])
+        until(lambda: count(db) == 1)
 
 
 def test_an_entry_that_is_no_event_is_rejected_with_its_cause(

@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from dsmil.errors import BusRefused, GroupLost
+from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
 
@@ -21,6 +22,8 @@ MAX_SETTLE: Final = 500
 #: Bytes of outputs after which a call is cut as well.
 MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 _CLAIM_PAGE: Final = 100
+#: Names the data of this broker; it goes with a flush, as the data does.
+EPOCH_KEY: Final = "dsmil:epoch"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -95,6 +98,14 @@ def load_functions(client: redis.Redis) -> None:
     """Load the server-side functions, replacing an older copy."""
     with translated("loading the server-side functions"):
         client.function_load(library_source(), replace=True)
+
+
+def broker_epoch(client: redis.Redis) -> str:
+    """Return the name of the broker's data, giving it one when it has none: new, or flushed."""
+    with translated("asking for the epoch"):
+        client.set(EPOCH_KEY, ids.new_id(), nx=True)
+        epoch: Any = client.get(EPOCH_KEY)
+    return epoch.decode() if isinstance(epoch, bytes) else ""
 
 
 def ensure_group(client: redis.Redis, stream: str, group: str) -> bool:

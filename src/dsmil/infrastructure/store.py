@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,7 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open the file; a writer makes it and its folder. Raises StoreUnavailable."""
         self.path = path
+        self._lock = -1
         #: Whether the schema is known to be up to date.
         self.migrated = False
         self.read_only = read_only
@@ -155,6 +158,20 @@ class Store:
         except OSError:
             return True
 
+    def lock_for_writer(self) -> None:
+        """Be the one store writer of this file until it is closed; StoreUnavailable when there is one."""
+        with translated(f"locking {self.path}"):
+            self._lock = os.open(f"{self.path}.writer", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreUnavailable(
+                f"another store writer copies into {self.path}; give this instance its own with HOTPATH_DB"
+            ) from None
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection and give up the lock."""
         self.connection.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

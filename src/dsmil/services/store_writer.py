@@ -20,7 +20,7 @@ from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.connection import broker_url, connect, translated
-from dsmil.infrastructure.groups import Entry, id_order
+from dsmil.infrastructure.groups import Entry, broker_epoch, id_order
 from dsmil.infrastructure.redis_streams import entry_event
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
 from dsmil.infrastructure.rows import Row, raw_row, soc_row
@@ -73,6 +73,7 @@ class StoreWriter:
         self._durations: dict[tuple[str, str], tuple[int, float]] = {}
         self._problems = {"broker": "not started", "store": "not started"}
         self._positions: dict[StreamName, str] = {}
+        self._epoch = ""
         self._next_look = self._next_retention = 0.0
         self._client: redis.Redis
         self._store: Store
@@ -119,13 +120,16 @@ class StoreWriter:
 
     def _open(self) -> None:
         self._store = Store(self._place.path)
-        self._store.migrate()
+        try:
+            # Two writers would move one position over entries that only the other has copied.
+            self._store.lock_for_writer()
+            self._store.migrate()
+        except BaseException:
+            self._store.close()
+            raise
         if self._place.degraded:
             self._log.warning("store.on_disk", path=str(self._place.path), cause=self._place.reason)
-        self._positions = dict.fromkeys(COPIED, _START)
-        for row in self._store.named("positions"):
-            if row["stream"] in self._positions:
-                self._positions[StreamName(row["stream"])] = row["last_id"]
+        self._epoch = ""
         self._problems["store"] = ""
         self._next_look = 0.0
 
@@ -145,7 +149,19 @@ class StoreWriter:
                 self._next_retention = now + _RETENTION_EVERY_S
 
     def _look_around(self) -> None:
-        """Start over on a stream whose newest id lies before our position: it was flushed or failed over."""
+        """Start over where our position cannot be believed; rows that are there already absorb the overlap.
+
+        That is so when the broker's data is another than the position speaks of (another broker, a flush),
+        and when a stream's newest id lies before our position (a failover, restored files).
+        """
+        epoch = broker_epoch(self._client)
+        if epoch != self._epoch:
+            self._positions = dict.fromkeys(COPIED, _START)
+            for row in self._store.named("positions"):
+                if row["stream"] in self._positions and row["epoch"] == epoch:
+                    self._positions[StreamName(row["stream"])] = row["last_id"]
+            self._log.info("store.epoch", epoch=epoch, positions=self._positions)
+            self._epoch = epoch
         for stream, position in self._positions.items():
             with translated(f"looking at {stream}"):
                 try:
@@ -187,7 +203,9 @@ class StoreWriter:
             rejected = len(copy.rejected)
             duplicates = copy.entries - added - rejected
             figures = (copy.entries, added, duplicates, rejected)
-            connection.execute(statement("move_position"), (stream.value, copy.last_id, *figures, time.time()))
+            connection.execute(
+                statement("move_position"), (stream.value, copy.last_id, self._epoch, *figures, time.time())
+            )
         self._positions[stream] = copy.last_id
         self._time("insert", _TABLE[stream], time.monotonic() - started)
         for outcome, count in (("stored", added), ("duplicate", duplicates), ("rejected", rejected)):

@@ -91,10 +91,10 @@ SELECT * FROM soc_events_cache WHERE event_id = ?;
 SELECT * FROM stream_positions ORDER BY stream;
 
 -- move_position --
-INSERT INTO stream_positions (stream, last_id, entries, rows, duplicates, rejected, updated)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO stream_positions (stream, last_id, epoch, entries, rows, duplicates, rejected, updated)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (stream) DO UPDATE SET
-  last_id = excluded.last_id, entries = entries + excluded.entries, rows = rows + excluded.rows,
+  last_id = excluded.last_id, epoch = excluded.epoch, entries = entries + excluded.entries, rows = rows + excluded.rows,
   duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
   updated = excluded.updated;
 

@@ -102,10 +102,12 @@ CREATE TABLE shrink_metrics (
 CREATE INDEX idx_shrink_ts ON shrink_metrics (ts);
 
 -- Up to where each stream has been copied into this store, and what became of every entry:
--- entries = rows + duplicates + rejected, moved in the same transaction as the rows.
+-- entries = rows + duplicates + rejected, moved in the same transaction as the rows. The epoch names the
+-- broker's data: a position is worth nothing on another broker, or after a flush.
 CREATE TABLE stream_positions (
   stream     TEXT PRIMARY KEY,
   last_id    TEXT    NOT NULL,
+  epoch      TEXT    NOT NULL,
   entries    INTEGER NOT NULL DEFAULT 0,
   rows       INTEGER NOT NULL DEFAULT 0,
   duplicates INTEGER NOT NULL DEFAULT 0,
