@@ -10,11 +10,12 @@ PRAGMA wal_autocheckpoint = 2000;
 PRAGMA journal_size_limit = 67108864;
 
 -- The six documented tables, and what the store needs to know about itself.
+-- Times are Unix seconds; text such as datetime('now') is refused, or it would sort above every number.
 -- Event ids are unique and time-ordered; rows are kept in order of arrival, so the oldest have the lowest id.
 
 CREATE TABLE IF NOT EXISTS raw_events_fast (
   id          INTEGER PRIMARY KEY,
-  ts          REAL    NOT NULL,
+  ts          REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   event_id    TEXT    NOT NULL UNIQUE,
   device_id   INTEGER NOT NULL,
   layer       INTEGER NOT NULL,
@@ -26,7 +27,7 @@ CREATE TABLE IF NOT EXISTS raw_events_fast (
   token_id    INTEGER,
   clearance   INTEGER,
   processed   INTEGER DEFAULT 0,
-  ingest_ts   REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+  ingest_ts   REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0) CHECK (typeof(ingest_ts) IN ('real', 'null')),
   context     TEXT,
   stream_id   TEXT
 );
@@ -36,7 +37,7 @@ CREATE INDEX IF NOT EXISTS idx_raw_unprocessed ON raw_events_fast (ts) WHERE pro
 
 CREATE TABLE IF NOT EXISTS model_outputs_fast (
   id          INTEGER PRIMARY KEY,
-  ts          REAL    NOT NULL,
+  ts          REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   output_id   TEXT    NOT NULL UNIQUE,
   device_id   INTEGER NOT NULL,
   layer       INTEGER NOT NULL,
@@ -78,7 +79,7 @@ CREATE INDEX IF NOT EXISTS idx_device_status ON device_status (status);
 
 CREATE TABLE IF NOT EXISTS soc_events_cache (
   id                INTEGER PRIMARY KEY,
-  ts                REAL    NOT NULL,
+  ts                REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   event_id          TEXT    NOT NULL UNIQUE,
   severity          TEXT    NOT NULL,
   category          TEXT    NOT NULL,
@@ -88,7 +89,7 @@ CREATE TABLE IF NOT EXISTS soc_events_cache (
   shrink_metrics    TEXT,
   l8_enrichment     TEXT,
   payload           TEXT    NOT NULL,
-  ingest_ts         REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+  ingest_ts         REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0) CHECK (typeof(ingest_ts) IN ('real', 'null')),
   original_severity TEXT,
   escalation        TEXT,
   correlation_id    TEXT,
@@ -102,7 +103,7 @@ CREATE INDEX IF NOT EXISTS idx_soc_correlation ON soc_events_cache (correlation_
 
 CREATE TABLE IF NOT EXISTS shrink_metrics (
   id                     INTEGER PRIMARY KEY,
-  ts                     REAL NOT NULL,
+  ts                     REAL NOT NULL CHECK (typeof(ts) = 'real'),
   risk_acute_stress      REAL,
   crisis_level           REAL,
   lbi_hyperfocus_density REAL,

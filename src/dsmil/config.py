@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from dsmil.errors import ConfigError
 
 T = TypeVar("T", int, float)
 
+_MOST = (1 << 63) - 1
+_HOUR_MS = 3_600_000
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -78,17 +79,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             redis_url=Secret(_address(env)),
             redis_host=env.get("REDIS_HOST", "") or "localhost",
             redis_port=_number(env, "REDIS_PORT", 6379, int, low=1, high=65535),
-            redis_db=_number(env, "REDIS_DB", 0, int, low=0),
+            redis_db=_number(env, "REDIS_DB", 0, int, low=0, high=_MOST),
             redis_username=env.get("REDIS_USERNAME", ""),
             redis_password=Secret(env.get("REDIS_PASSWORD", "")),
             redis_explicit=any(env.get(key) for key in ("REDIS_HOST", "REDIS_PORT", "REDIS_DB")),
             hotpath_db=env.get("HOTPATH_DB", ""),
             hotpath_fallback=env.get("HOTPATH_FALLBACK", ""),
-            hotpath_max_bytes=_number(env, "HOTPATH_MAX_BYTES", 0, int, low=0),
+            hotpath_max_bytes=_number(env, "HOTPATH_MAX_BYTES", 0, int, low=0, high=_MOST),
             shrink_url=_http_url(env, "SHRINK_URL", "http://localhost:8500"),
-            shrink_poll_interval=_number(env, "SHRINK_POLL_INTERVAL", 1.0, float, low=0.05),
+            shrink_poll_interval=_number(env, "SHRINK_POLL_INTERVAL", 1.0, float, low=0.05, high=3600.0),
             batch_size=_number(env, "BATCH_SIZE", 10, int, low=1, high=10_000),
-            poll_timeout_ms=_number(env, "POLL_TIMEOUT", 5000, int, low=1),
+            poll_timeout_ms=_number(env, "POLL_TIMEOUT", 5000, int, low=1, high=_HOUR_MS),
             log_level=_level(env),
             device_id=_number(env, "DSMIL_DEVICE_ID", 52, int, low=52, high=52),
             layer=_number(env, "DSMIL_LAYER", 8, int, low=8, high=8),
@@ -118,9 +119,7 @@ def flag(env: Mapping[str, str], key: str) -> bool:
     raise ConfigError(msg)
 
 
-def _number(
-    env: Mapping[str, str], key: str, default: T, cast: Callable[[str], T], *, low: T, high: T | None = None
-) -> T:
+def _number(env: Mapping[str, str], key: str, default: T, cast: Callable[[str], T], *, low: T, high: T) -> T:
     raw = env.get(key, "")
     if not raw.strip():
         return default
@@ -129,9 +128,8 @@ def _number(
     except ValueError:
         msg = f"{key}={raw!r} is not a valid {type(default).__name__}"
         raise ConfigError(msg) from None
-    if not math.isfinite(value) or value < low or (high is not None and value > high):
-        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-        msg = f"{key}={raw!r} is out of range: it must be {bounds}"
+    if not low <= value <= high:  # false for NaN as well
+        msg = f"{key}={raw!r} is out of range: it must be between {low} and {high}"
         raise ConfigError(msg)
     return value
 

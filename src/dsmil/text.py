@@ -26,7 +26,7 @@ def printable(value: object, limit: int | None = None) -> str:
     """
     text = _UNSAFE.sub(_escape, str(value))
     if limit is not None and len(text) > limit:
-        return text[: limit - 1] + "…"
+        return text[: limit - 1] + "…" if limit > 0 else ""
     return text
 
 
@@ -35,8 +35,9 @@ def printable_json(document: str) -> str:
 
     def escape(match: re.Match[str]) -> str:
         code = ord(match.group())
-        if match.group() == "\n":  # between tokens only: inside strings JSON has it escaped already
-            return "\n"
+        # These three can only stand between tokens: inside strings JSON has them escaped already.
+        if match.group() in "\n\r\t":
+            return "\n" if match.group() == "\n" else " "
         if code > 0xFFFF:  # noqa: PLR2004 - needs a surrogate pair in JSON
             code -= 0x10000
             return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

@@ -8,7 +8,8 @@ from dsmil.config import Settings
 from dsmil.errors import GroupLost
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import connect
-from dsmil.infrastructure.groups import Entry, GroupReader, Verdict, attempts_key, ledger_key
+from dsmil.infrastructure.entries import Entry
+from dsmil.infrastructure.groups import GroupReader, Verdict, attempts_key, ledger_key
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 IN, OUT = StreamName.L3_OUT, StreamName.SOC_EVENTS

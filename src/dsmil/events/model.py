@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -40,19 +39,26 @@ class Severity(StrEnum):
     # The values are text because SQL, JSON and people read them; their order is not that of the alphabet.
     def __lt__(self, other: object) -> bool:
         """Order by rank."""
-        return self.rank < other.rank if isinstance(other, Severity) else NotImplemented
+        return self.rank < _rank_of(other)
 
     def __le__(self, other: object) -> bool:
         """Order by rank."""
-        return self.rank <= other.rank if isinstance(other, Severity) else NotImplemented
+        return self.rank <= _rank_of(other)
 
     def __gt__(self, other: object) -> bool:
         """Order by rank."""
-        return self.rank > other.rank if isinstance(other, Severity) else NotImplemented
+        return self.rank > _rank_of(other)
 
     def __ge__(self, other: object) -> bool:
         """Order by rank."""
-        return self.rank >= other.rank if isinstance(other, Severity) else NotImplemented
+        return self.rank >= _rank_of(other)
+
+
+def _rank_of(other: object) -> int:
+    """Return the rank of a severity or its name; TypeError else, or plain text would be compared as text."""
+    if isinstance(other, str) and other in _RANK:
+        return _RANK[Severity(other)]
+    raise TypeError(f"a severity cannot be compared with {other!r}")
 
 
 _RANK: Final[dict[Severity, int]] = {severity: rank for rank, severity in enumerate(Severity, start=1)}
@@ -209,8 +215,9 @@ def create_event(
     known_category, category_flag = parse_category(category)
     now = time.time()
     when = now if ts is None else ts
+    _check_time("ts", when)
     event = Event(
-        event_id=event_id or ids.new_id(when if isinstance(when, int | float) else None),
+        event_id=event_id or ids.new_id(when),
         ts=when,
         source_device=source_device,
         source_layer=source_layer,
@@ -244,14 +251,19 @@ def check(event: Event) -> None:
         raise EventInvalid("bad_field", f"payload is {type(event.payload).__name__}, not an object")
     if not event.event_id or len(event.event_id) > 200:  # noqa: PLR2004 - room for foreign ids, no more
         raise EventInvalid("bad_field", f"event_id has {len(event.event_id)} characters, not 1-200")
-    for name, value in (("ts", event.ts), ("ingest_ts", event.ingest_ts)):
-        if not (math.isfinite(value) and 0 <= value < MAX_TS):
-            raise EventInvalid("bad_field", f"{name}={value!r} is not Unix seconds between 1970 and 10680")
+    _check_time("ts", event.ts)
+    _check_time("ingest_ts", event.ingest_ts)
     for name, number in (("token_id", event.token_id), ("clearance", event.clearance)):
         if not 0 <= number <= _MAX_INTEGER:
             raise EventInvalid("bad_field", f"{name}={number!r} is not within 0 and 2^63-1")
     if event.score is not None and not 0 <= event.score <= 1:
         raise EventInvalid("bad_field", f"score={event.score!r} is not 0-1")
+
+
+def _check_time(name: str, value: float) -> None:
+    if not 0 <= value < MAX_TS:  # false for NaN as well
+        shown = f"{value!r}"[:40]
+        raise EventInvalid("bad_field", f"{name}={shown} is not Unix seconds between 1970 and 10680")
 
 
 def _flag(field: str, value: object) -> str:

@@ -37,7 +37,7 @@ def explain_raw(row: dict[str, Any]) -> list[Step]:
 
 
 def _source(row: dict[str, Any]) -> Step:
-    context = row["context"] or {}
+    context = _object(row["context"])
     origin = context.get("origin") or "a producer that gave no place"
     return Step(
         stage="source",
@@ -49,8 +49,8 @@ def _source(row: dict[str, Any]) -> Step:
 
 
 def _detection(soc: dict[str, Any]) -> Step:
-    payload, context = soc["payload"] or {}, soc["context"] or {}
-    rule = payload.get("rule") if isinstance(payload.get("rule"), dict) else {}
+    payload, context = _object(soc["payload"]), _object(soc["context"])
+    rule = _object(payload.get("rule"))
     named = (
         f"rule {rule.get('id')} revision {rule.get('revision')}: {rule.get('name')}" if rule else "no rule named"
     )
@@ -70,17 +70,18 @@ def _detection(soc: dict[str, Any]) -> Step:
 
 
 def _fusion(soc: dict[str, Any]) -> Step:
-    reading = soc["shrink_metrics"]
+    reading = _object(soc["shrink_metrics"])
     if not reading:
         text = "no operator reading young enough to use: severity stays as found"
     else:
         label = "recorded reading" if reading.get("recorded") else "reading"
-        text = f"judged with a SHRINK {label} {reading.get('age_s', 0):.1f} s old"
+        text = f"judged with a SHRINK {label} {_words(reading.get('age_s'))} s old"
     return Step(stage="fusion", text=text, detail={"signals": soc["signals"], "shrink_metrics": reading})
 
 
 def _escalation(soc: dict[str, Any]) -> list[Step]:
-    reasons = soc["escalation"] or []
+    listed = soc["escalation"]
+    reasons = [_object(reason) for reason in listed] if isinstance(listed, list) else []
     if not reasons:
         return [Step(stage="escalation", text=f"none: severity {soc['severity']} is the one that was found")]
     return [Step(stage="escalation", text=reason_text(reason), detail=reason) for reason in reasons]
@@ -88,7 +89,8 @@ def _escalation(soc: dict[str, Any]) -> list[Step]:
 
 def _publication(soc: dict[str, Any]) -> Step:
     entry = soc["stream_id"]
-    at = int(entry.partition("-")[0]) / 1000 if entry else None
+    milliseconds = str(entry or "").partition("-")[0]
+    at = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
     where = f"SOC_EVENTS entry {entry}" if entry else "written to the store directly"
     return Step(
         stage="publication",
@@ -96,6 +98,15 @@ def _publication(soc: dict[str, Any]) -> Step:
         text=f"published as {soc['severity']}: {where}",
         detail={"event_id": soc["event_id"], "stream_id": entry},
     )
+
+
+def _object(value: object) -> dict[str, Any]:
+    """Return a JSON object as such, and anything else as an empty one: rows may be written by anybody's SQL."""
+    return value if isinstance(value, dict) else {}
+
+
+def _words(number: object) -> str:
+    return f"{number:.1f}" if isinstance(number, int | float) else "?"
 
 
 def reason_text(reason: dict[str, Any]) -> str:

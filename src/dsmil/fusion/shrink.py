@@ -72,13 +72,22 @@ def parse_reading(document: object, ts: float) -> Reading | None:
         low, high = RANGES[metric]
         if isinstance(value, bool) or not isinstance(value, int | float):
             rejected[metric] = f"{type(value).__name__} is not a number"
-        elif not math.isfinite(value):
-            rejected[metric] = "not finite"
-        elif not low <= value <= high:
-            rejected[metric] = f"{value} is outside {low:g}-{high:g}"
         else:
-            metrics[metric] = float(value)
+            number = _double(value)
+            if not math.isfinite(number):
+                rejected[metric] = "not finite"
+            elif not low <= number <= high:
+                rejected[metric] = f"{value} is outside {low:g}-{high:g}"
+            else:
+                metrics[metric] = number
     return Reading(metrics=metrics, rejected=rejected, ts=ts, recorded=document.get("recorded") is True)
+
+
+def _double(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond any double
+        return math.inf
 
 
 def alerts(reading: Reading) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from dsmil.errors import BusRefused, GroupLost
 from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
+from dsmil.infrastructure.entries import Entry, entries_of, reading_client, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,24 +25,6 @@ MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 _CLAIM_PAGE: Final = 100
 #: Names the data of this broker; it goes with a flush, as the data does.
 EPOCH_KEY: Final = "dsmil:epoch"
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One stream entry as it lies there. ``fields`` is None when it was trimmed while it was pending."""
-
-    stream: StreamName
-    entry_id: str
-    fields: dict[bytes, bytes] | None
-
-    @property
-    def place(self) -> str:
-        """``STREAM/entry-id``."""
-        return f"{self.stream}/{self.entry_id}"
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Sort key within the stream."""
-        return id_order(self.entry_id)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -70,12 +53,6 @@ class Settled(msgspec.Struct, frozen=True):
     missed: frozenset[str]
     #: Error of the output that stopped the batch, or empty.
     error: str
-
-
-def id_order(entry_id: str) -> tuple[int, int]:
-    """Return the sort key of an entry id."""
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)
 
 
 def ledger_key(stream: str, group: str) -> str:
@@ -126,6 +103,7 @@ class GroupReader:
     def __init__(self, client: redis.Redis, streams: Sequence[StreamName], group: str, consumer: str) -> None:
         """Bind to a client that no other thread uses while a read blocks."""
         self._client = client
+        self._reading = reading_client(client)
         self.streams = tuple(streams)
         self.group = group
         self.consumer = consumer
@@ -146,14 +124,10 @@ class GroupReader:
 
     def _read(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> list[Entry]:
         with translated(f"reading as {self.group}"):
-            reply: Any = self._client.xreadgroup(
+            reply: Any = self._reading.xreadgroup(
                 self.group, self.consumer, cast("Any", places), count=count, block=block_ms
             )
-        return [
-            Entry(StreamName(name.decode()), entry_id.decode(), fields or None)
-            for name, entries in reply or ()
-            for entry_id, fields in entries
-        ]
+        return [entry for _, entries in streams_of(reply) for entry in entries]
 
     def claim_idle(self, stream: StreamName, idle_ms: int) -> tuple[list[Entry], list[str]]:
         """Take over entries whose holder has not settled them for ``idle_ms``.
@@ -165,11 +139,11 @@ class GroupReader:
         cursor = "0-0"
         while True:
             with translated(f"claiming on {stream}"):
-                reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
+                reply: Any = self._reading.execute_command(  # type: ignore[no-untyped-call]
                     "XAUTOCLAIM", stream, self.group, self.consumer, idle_ms, cursor, "COUNT", _CLAIM_PAGE
                 )
             cursor = reply[0].decode() if isinstance(reply[0], bytes) else str(reply[0])
-            taken += [Entry(stream, i.decode(), dict(f) or None) for i, f in _pairs(reply[1])]
+            taken += entries_of(stream, reply[1])
             lost += [i.decode() for i in reply[2]]
             if cursor == "0-0":  # an empty page is not the end, only this is
                 return taken, lost
@@ -230,16 +204,6 @@ class GroupReader:
         done, error = int(reply[1]), reply[0].decode()
         missed = (v.entry.entry_id for v in verdicts) if not done else (i.decode() for i in reply[2:])
         return Settled(done, frozenset(missed), error)
-
-
-def _pairs(rows: Iterable[Any]) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
-    for row in rows:
-        if row is None:
-            continue
-        entry_id, fields = row
-        if isinstance(fields, list):
-            fields = dict(zip(fields[::2], fields[1::2], strict=True))
-        yield entry_id, fields or {}
 
 
 def _parts(verdicts: Sequence[Verdict]) -> Iterable[Sequence[Verdict]]:

@@ -16,19 +16,17 @@ import msgspec
 
 from dsmil import log
 from dsmil.config import Settings
-from dsmil.errors import DsmilError, StoreUnavailable
+from dsmil.errors import DsmilError, EventInvalid, StoreUnavailable
 from dsmil.events import devices
-from dsmil.events.model import Severity, parse_category, parse_severity
+from dsmil.events.model import Severity, SocEvent, create_event, parse_severity
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.retention import RULES, expire
-from dsmil.infrastructure.rows import json_text
+from dsmil.infrastructure.rows import Row, json_text, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import apsw
 
 __all__ = ["HotPathConfig", "HotPathDB"]
 
@@ -95,7 +93,13 @@ class HotPathDB:
 
     def initialize_schema(self) -> bool:
         """Bring the schema up to date, step by step."""
-        return self._write("schema", lambda _: None)
+        with self._lock:
+            try:
+                self._ready()
+            except DsmilError as exc:
+                self._log.warning("store.schema_failed", path=str(self.place.path), cause=str(exc))
+                return False
+            return True
 
     # Writers
 
@@ -115,24 +119,20 @@ class HotPathDB:
         clearance: int | None = None,
     ) -> bool:
         """Add a raw event; one whose ``event_id`` is there already changes nothing and is a success."""
-        now = time.time()
-        row = (
-            now if ts is None else ts,
-            event_id,
-            device_id,
-            layer,
-            source,
-            compartment,
-            parse_category(category)[0].value,
-            parse_severity(severity)[0].value,
-            msgspec.json.encode(payload),
-            devices.token_id(device_id) if token_id is None else token_id,
-            devices.clearance(layer) if clearance is None else clearance,
-            now,
-            None,
-            None,
+        return self._write(
+            "insert_raw",
+            lambda: raw_row(
+                create_event(
+                    *(device_id, layer, category, severity, payload),
+                    event_id=_named(event_id),
+                    ts=ts,
+                    source=source,
+                    compartment=compartment,
+                    token_id=token_id,
+                    clearance=clearance,
+                )
+            ),
         )
-        return self._write("event", lambda db: db.execute(statement("insert_raw"), row))
 
     def insert_soc_event(
         self,
@@ -150,34 +150,36 @@ class HotPathDB:
         ts: float | None = None,
     ) -> bool:
         """Add a SOC event; the first body of an ``event_id`` stays."""
-        now = time.time()
-        judged = parse_severity(severity)[0].value
-        row = (
-            now if ts is None else ts,
-            event_id,
-            judged,
-            parse_category(category)[0].value,
-            source_device,
-            source_layer,
-            json_text(signals or {}),
-            None if shrink_metrics is None else json_text(shrink_metrics),
-            json_text(l8_enrichment or {}),
-            json_text(payload),
-            now,
-            parse_severity(original_severity)[0].value if original_severity else judged,
-            "[]",
-            None,
-            None,
-            None,
-            None,
+        found, judged = original_severity or severity, parse_severity(severity)[0]
+        return self._write(
+            "insert_soc",
+            lambda: soc_row(
+                SocEvent(
+                    **msgspec.structs.asdict(
+                        create_event(
+                            *(source_device, source_layer, category, judged, payload),
+                            event_id=_named(event_id),
+                            ts=ts,
+                        )
+                    ),
+                    original_severity=parse_severity(found)[0],
+                    escalation=(),
+                    signals=signals or {},
+                    shrink_metrics=shrink_metrics,
+                    l8_enrichment=l8_enrichment or {},
+                )
+            ),
         )
-        return self._write("soc event", lambda db: db.execute(statement("insert_soc"), row))
 
     def insert_shrink_metrics(self, metrics: dict[str, Any], *, ts: float | None = None) -> bool:
         """Add a SHRINK reading; metrics without a column of their own stay in ``metrics_json``."""
-        values = [metrics.get(name) for name in SHRINK_COLUMNS]
-        row = (time.time() if ts is None else ts, *values, json_text(metrics))
-        return self._write("shrink metrics", lambda db: db.execute(statement("insert_shrink"), row))
+        when = time.time() if ts is None else ts
+
+        def row() -> Row:
+            known = {"crisis_level": metrics.get("shrink_crisis_level")} | metrics
+            return (when, *(known.get(name) for name in SHRINK_COLUMNS), json_text(metrics))
+
+        return self._write("insert_shrink", row)
 
     def insert_model_output(
         self,
@@ -196,12 +198,9 @@ class HotPathDB:
     ) -> bool:
         """Add a model's output; ``hardware`` is NPU, GPU or CPU."""
         when = time.time() if ts is None else ts
-        answer = json_text(output)
-        row = (
-            *(when, output_id, device_id, layer, model, input_ref, answer, score),
-            *(tops_used, latency_ms, hardware),
-        )
-        return self._write("model output", lambda db: db.execute(statement("insert_model_output"), row))
+        first = (when, output_id, device_id, layer, model, input_ref)
+        rest = (score, tops_used, latency_ms, hardware)
+        return self._write("insert_model_output", lambda: (*first, json_text(output), *rest))
 
     def update_device_status(
         self,
@@ -214,9 +213,8 @@ class HotPathDB:
         metadata: dict[str, Any] | None = None,
     ) -> bool:
         """Record a device's heartbeat; ``status`` is ONLINE, OFFLINE, BUSY or ERROR."""
-        extra = None if metadata is None else json_text(metadata)
-        row = (device_id, layer, name, status, memory_mb, tops_allocated, time.time(), extra)
-        return self._write("device status", lambda db: db.execute(statement("upsert_device"), row))
+        row = (device_id, layer, name, status, memory_mb, tops_allocated, time.time())
+        return self._write("upsert_device", lambda: (*row, None if metadata is None else json_text(metadata)))
 
     def update_layer_state(
         self,
@@ -228,16 +226,18 @@ class HotPathDB:
         event_count: int = 0,
     ) -> bool:
         """Record the state of a layer; ``tops_available`` is the layer's budget by default."""
-        budget = devices.layer(layer).tops if tops_available is None else tops_available
-        active = json_text(active_devices)
-        row = (layer, active, memory_used_gb, tops_used, budget, event_count, time.time())
-        return self._write("layer state", lambda db: db.execute(statement("upsert_layer"), row))
+
+        def row() -> Row:
+            budget = devices.layer(layer).tops if tops_available is None else tops_available
+            used = (memory_used_gb, tops_used, budget, event_count)
+            return (layer, json_text(active_devices), *used, time.time())
+
+        return self._write("upsert_layer", row)
 
     def refresh_layer_states(self, heartbeat_s: float = 15.0) -> bool:
         """Derive ``layer_state`` from the heartbeats of the devices; one older than this counts as gone."""
         now = time.time()
-        bindings = {"now": now, "alive": now - heartbeat_s}
-        return self._write("layer states", lambda db: db.execute(statement("refresh_layers"), bindings))
+        return self._write("refresh_layers", lambda: {"now": now, "alive": now - heartbeat_s})
 
     def cleanup_old_data(self) -> dict[str, int]:
         """Delete rows beyond the documented retention; return how many by table."""
@@ -268,7 +268,8 @@ class HotPathDB:
             for level in severities
             for row in self._read("recent_raw_of", {"layer": number, "severity": level.value, "limit": limit})
         ]
-        return sorted(found, key=lambda row: row["ts"], reverse=True)[:limit]
+        found.sort(key=lambda row: row["ts"], reverse=True)
+        return found[:limit] if limit >= 0 else found
 
     def get_recent_soc_events(self, limit: int = 100, severity: str | None = None) -> list[dict[str, Any]]:
         """Return the newest SOC events, optionally of one severity."""
@@ -350,13 +351,15 @@ class HotPathDB:
             self._store.migrate()
         return self._store
 
-    def _write(self, what: str, action: Callable[[apsw.Connection], object]) -> bool:
+    def _write(self, name: str, bindings: Callable[[], Row | dict[str, Any]]) -> bool:
+        """Run one writing statement; whatever is wrong with the values is logged and answered with False."""
         with self._lock:
             try:
-                with self._ready().writing(what) as connection:
-                    action(connection)
-            except (DsmilError, TypeError, UnicodeError, OverflowError) as exc:
-                self._log.warning("store.write_failed", what=what, cause=f"{type(exc).__name__}: {exc}")
+                values = bindings()
+                with self._ready().writing(name) as connection:
+                    connection.execute(statement(name), values)
+            except (DsmilError, TypeError, ValueError, OverflowError, AttributeError) as exc:
+                self._log.warning("store.write_failed", statement=name, cause=f"{type(exc).__name__}: {exc}")
                 return False
             return True
 
@@ -373,6 +376,13 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 row[name] = msgspec.json.decode(value)
     return row
+
+
+def _named(event_id: str) -> str:
+    """Return an event id that is there; only a producer may leave it out and be given one."""
+    if not event_id:
+        raise EventInvalid("bad_field", "event_id is missing")
+    return event_id
 
 
 def _size(path: Path) -> int:

@@ -19,6 +19,7 @@ from dsmil.events.model import Event, EventCategory, Severity, create_event
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, EVENT_FIELD, StreamName
 from dsmil.infrastructure import groups
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.entries import reading_client, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,15 +114,15 @@ class RedisStreamsClient:
         """
         name = StreamName(stream)
         with translated(f"reading {name}"):
-            reply: Any = self.client.xread({name.value: last_id}, count=count, block=block_ms)
-        return self._events(name, [entry for _, entries in reply or () for entry in entries])
+            reply: Any = self._reading.xread({name.value: last_id}, count=count, block=block_ms)
+        return self._events(reply)
 
     def newest(self, stream: StreamName | str, count: int) -> list[tuple[str, Event]]:
         """Return the newest ``count`` events, oldest of them first."""
         name = StreamName(stream)
         with translated(f"reading {name}"):
-            rows: Any = self.client.xrevrange(name.value, count=count) if count > 0 else []
-        return self._events(name, rows[::-1])
+            rows: Any = self._reading.xrevrange(name.value, count=count) if count > 0 else []
+        return self._events([[name.encode(), rows[::-1]]])
 
     def last_id(self, stream: StreamName | str) -> str:
         """Return the id after which the next entry will come; ``0-0`` for a stream that is not there."""
@@ -139,10 +140,10 @@ class RedisStreamsClient:
         """Return up to ``count`` events that no other consumer of ``group`` was given; each must be acked."""
         name = StreamName(stream)
         with translated(f"reading {name} as {group}"):
-            reply: Any = self.client.xreadgroup(
+            reply: Any = self._reading.xreadgroup(
                 group, consumer, {name.value: last_id}, count=count, block=block_ms
             )
-        return self._events(name, [entry for _, entries in reply or () for entry in entries])
+        return self._events(reply)
 
     def ack(self, stream: StreamName | str, group: str, *entry_ids: str) -> int:
         """Acknowledge entries of a group; return how many were pending."""
@@ -194,22 +195,19 @@ class RedisStreamsClient:
         """Disconnect."""
         self.disconnect()
 
-    def _events(self, stream: StreamName, entries: list[Any]) -> list[tuple[str, Event]]:
+    @property
+    def _reading(self) -> Any:  # noqa: ANN401 - as client
+        return reading_client(self.client)
+
+    def _events(self, reply: Any) -> list[tuple[str, Event]]:  # noqa: ANN401 - a plain reply
         events = []
-        for entry_id, fields in entries:
-            place = f"{stream}/{entry_id.decode()}"
-            try:
-                events.append((entry_id.decode(), entry_event(place, fields, codec.MAX_FUSED_BYTES)))
-            except EventInvalid as exc:
-                self._log.warning("bus.entry_skipped", source=place, cause=str(exc))
+        for _, entries in streams_of(reply):
+            for entry in entries:
+                try:
+                    events.append((entry.entry_id, entry.event(codec.MAX_FUSED_BYTES)))
+                except EventInvalid as exc:
+                    self._log.warning("bus.entry_skipped", source=entry.place, cause=str(exc))
         return events
-
-
-def entry_event(place: str, fields: dict[bytes, bytes], max_bytes: int = codec.MAX_EVENT_BYTES) -> Event:
-    """Return the event of the entry at ``STREAM/entry-id``; raises EventInvalid when it holds none."""
-    milliseconds = int(place.rpartition("/")[2].partition("-")[0])
-    fallback = codec.Fallback(place, milliseconds / 1000)
-    return codec.decode_entry(fields, max_bytes=max_bytes, fallback=fallback)
 
 
 def event_from_dict(fields: dict[str, Any]) -> Event:

@@ -44,7 +44,9 @@ def expire(store: Store, now: float) -> dict[str, int]:
     """
     gone: dict[str, int] = {}
     for rule in RULES:
-        outlived = [row_id for row_id, arrived in _head(store, rule) if arrived < now - rule.seconds]
+        # Rows dated after now came by a clock that was ahead; those behind them must not wait for them.
+        head = _head(store, rule, until=now)
+        outlived = [row_id for row_id, arrived in head if arrived < now - rule.seconds]
         if outlived:
             gone[rule.table] = _delete(store, rule, outlived[-1], before=now - rule.seconds)
     return gone
@@ -60,7 +62,7 @@ def shrink_to(store: Store, max_bytes: int, now: float) -> dict[str, int]:
         return {}
     oldest = []
     for rule in RULES:
-        head = _head(store, rule)
+        head = _head(store, rule, until=math.inf)
         if head:
             oldest.append(((now - head[0][1]) / rule.seconds, len(head), rule, head[-1][0]))
     if not oldest:
@@ -69,8 +71,8 @@ def shrink_to(store: Store, max_bytes: int, now: float) -> dict[str, int]:
     return {rule.table: _delete(store, rule, last, before=math.inf)}
 
 
-def _head(store: Store, rule: Rule) -> list[tuple[int, float]]:
-    rows: Any = store.connection.execute(statement(f"oldest_{rule.statements}"), (CHUNK,)).fetchall()
+def _head(store: Store, rule: Rule, *, until: float) -> list[tuple[int, float]]:
+    rows: Any = store.connection.execute(statement(f"oldest_{rule.statements}"), (until, CHUNK)).fetchall()
     return [(row_id, arrived) for row_id, arrived in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from dsmil.errors import BusRefused
 from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD
 from dsmil.infrastructure.connection import translated
-from dsmil.infrastructure.groups import Entry, id_order
+from dsmil.infrastructure.entries import Entry, id_order
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 if TYPE_CHECKING:
@@ -103,8 +104,16 @@ class Letter(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Return the letter that a DEAD_LETTERS entry holds; foreign fields are left out."""
         known = {k.decode(errors="replace"): v for k, v in fields.items()}
         raw = known.pop("raw", b"")
-        texts = {k: v.decode(errors="replace") for k, v in known.items() if k in cls.__struct_fields__}
-        return msgspec.convert({**texts, "id": entry_id, "raw": raw}, cls, strict=False)
+        texts: dict[str, Any] = {
+            k: v.decode(errors="replace") for k, v in known.items() if k in cls.__struct_fields__
+        }
+        for name, cast in (("attempts", int), ("first_seen", float), ("last_seen", float)):
+            # A letter by foreign hands must not hide the others behind an error.
+            with contextlib.suppress(ValueError):
+                texts[name] = cast(texts.get(name, ""))
+                continue
+            texts.pop(name, None)
+        return msgspec.convert({**texts, "id": entry_id, "raw": raw}, cls)
 
 
 def read_letters(settings: Settings, limit: int) -> tuple[list[Letter], int]:

@@ -7,7 +7,7 @@ import itertools
 import random
 from typing import Final
 
-from dsmil.infrastructure.groups import Entry
+from dsmil.infrastructure.entries import Entry
 
 #: First and longest pause after trouble with the broker, seconds.
 FIRST_S: Final = 0.1

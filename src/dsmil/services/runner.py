@@ -19,8 +19,8 @@ from dsmil.events.model import Event
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.consumer import ConsumerName
-from dsmil.infrastructure.groups import Entry, GroupReader, Verdict
-from dsmil.infrastructure.redis_streams import entry_event
+from dsmil.infrastructure.entries import Entry
+from dsmil.infrastructure.groups import GroupReader, Verdict
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import Vitals, record_heartbeat
 from dsmil.services.recent import RecentIds
@@ -271,7 +271,7 @@ class Runner:
             self._log.error("runner.entry_lost", source=entry.place)
             return Verdict(entry, "D", counter="lost")
         try:
-            event = entry_event(entry.place, entry.fields)
+            event = entry.event()
         except EventInvalid as exc:
             return self._dead(entry, Dead(exc.cause, exc.detail), event_id="", attempts=1)
         if event.event_id in self._recent:

@@ -20,8 +20,8 @@ from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.connection import broker_url, connect, translated
-from dsmil.infrastructure.groups import Entry, broker_epoch, id_order
-from dsmil.infrastructure.redis_streams import entry_event
+from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
+from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
 from dsmil.infrastructure.rows import Row, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
@@ -76,6 +76,7 @@ class StoreWriter:
         self._epoch = ""
         self._next_look = self._next_retention = 0.0
         self._client: redis.Redis
+        self._reading: redis.Redis
         self._store: Store
 
     def vitals(self) -> Vitals:
@@ -100,6 +101,7 @@ class StoreWriter:
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
         self._client = connect(broker_url(self._settings), self._settings)
+        self._reading = reading_client(self._client)
         failures = 0
         while not stop.is_set():
             try:
@@ -180,12 +182,8 @@ class StoreWriter:
     def _read(self) -> list[tuple[StreamName, list[Entry]]]:
         places = {stream.value: position for stream, position in self._positions.items()}
         with translated("reading for the store"):
-            reply: Any = self._client.xread(cast("Any", places), count=_BATCH, block=_SLICE_MS)
-        found = []
-        for name, entries in reply or ():
-            stream = StreamName(name.decode())
-            found.append((stream, [Entry(stream, i.decode(), fields) for i, fields in entries]))
-        return found
+            reply: Any = self._reading.xread(cast("Any", places), count=_BATCH, block=_SLICE_MS)
+        return streams_of(reply)
 
     def _write(self, stream: StreamName, entries: list[Entry]) -> None:
         copy = _copy(stream, entries)
@@ -243,7 +241,7 @@ def _copy(stream: StreamName, entries: list[Entry]) -> _Copy:
                 copy.raw.append(raw_row(event))
                 copy.soc.append(soc_row(event, entry.entry_id))
             else:
-                copy.raw.append(raw_row(entry_event(entry.place, entry.fields or {}), entry.entry_id))
+                copy.raw.append(raw_row(entry.event(), entry.entry_id))
         except EventInvalid as exc:
             copy.rejected.append((entry, Dead(exc.cause, exc.detail)))
     return copy

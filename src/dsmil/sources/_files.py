@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import re
 import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
@@ -20,6 +20,9 @@ MAX_LINE_BYTES: Final = 1024 * 1024
 #: An array is one document and is read whole.
 MAX_ARRAY_BYTES: Final = 512 * 1024 * 1024
 _BLANK: Final = b" \t\r\n"
+#: A string (perhaps without its end) or a bracket.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
+_SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]"{}\[]+', re.DOTALL)
 
 
 class UnreadableFile(DsmilError):
@@ -101,28 +104,44 @@ class RecordFile:
                     " write one record a line instead: jq -c '.[]'"
                 )
                 raise UnreadableFile(msg)
-        document = b"".join(parts)
-        text = document.decode(errors="surrogateescape")
-        decoder = json.JSONDecoder()
+        text = b"".join(parts).decode(errors="surrogateescape")
         at, line_at, line_number = text.index("[") + 1, 0, number
-        while True:
-            at = _skip(text, at, " \t\r\n,")
-            if at >= len(text) or text[at] == "]":
-                if at >= len(text):
-                    self.problem = f"{self.name}: the JSON array has no end"
-                return
+        while (at := _skip(text, at, " \t\r\n,")) < len(text):
             line_number += text.count("\n", line_at, at)
             line_at = at
             place = f"{self.name}:{line_number}"
-            try:
-                _, end = decoder.raw_decode(text, at)
-            except (ValueError, RecursionError):
-                rest = RawRecord(text[at:].encode(errors="surrogateescape").strip(_BLANK), place)
-                self.problem = f"{place}: the JSON array is damaged or ends early here"
-                yield rest
+            if text[at] == "]":
+                rest = text[at + 1 :].encode(errors="surrogateescape").strip(_BLANK)
+                if rest:
+                    self.problem = f"{place}: something follows the end of the JSON array"
+                    yield RawRecord(rest, place)
                 return
-            yield RawRecord(text[at:end].encode(errors="surrogateescape"), place)
+            end = _element_end(text, at)
+            if end is None:
+                self.problem = f"{place}: the JSON array is damaged or ends early here"
+                end = len(text)
+            yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
             at = end
+        self.problem = self.problem or f"{self.name}: the JSON array has no end"
+
+
+def _element_end(text: str, at: int) -> int | None:
+    """Return where the array element that begins at ``at`` ends, by its brackets alone, or None.
+
+    Whether it is good JSON is for the event's own checks to say: a bad element must not take the others along.
+    """
+    if text[at] not in "{[":
+        found = _SCALAR.match(text, at)
+        return found.end() if found else None
+    depth = 0
+    for token in _TOKEN.finditer(text, at):
+        if token.group() in "{[":
+            depth += 1
+        elif token.group() in "}]":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    return None
 
 
 def _skip(text: str, at: int, characters: str) -> int:

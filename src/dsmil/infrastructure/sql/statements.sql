@@ -52,7 +52,7 @@ UPDATE layer_state SET
                     WHERE d.layer = layer_state.layer AND d.status <> 'OFFLINE' AND d.last_heartbeat > :alive),
   tops_used      = (SELECT coalesce(sum(tops_allocated), 0) FROM device_status AS d
                     WHERE d.layer = layer_state.layer AND d.status <> 'OFFLINE' AND d.last_heartbeat > :alive),
-  event_count    = (SELECT coalesce(sum(metadata ->> 'processed'), 0) FROM device_status AS d
+  event_count    = (SELECT coalesce(sum(CASE WHEN json_valid(metadata) THEN metadata ->> 'processed' END), 0) FROM device_status AS d
                     WHERE d.layer = layer_state.layer),
   last_update    = :now
 WHERE EXISTS (SELECT 1 FROM device_status AS d WHERE d.layer = layer_state.layer);
@@ -99,16 +99,16 @@ ON CONFLICT (stream) DO UPDATE SET
   updated = excluded.updated;
 
 -- oldest_raw --
-SELECT id, coalesce(ingest_ts, ts) FROM raw_events_fast ORDER BY id LIMIT ?;
+SELECT id, coalesce(ingest_ts, ts) FROM raw_events_fast WHERE coalesce(ingest_ts, ts) <= ? ORDER BY id LIMIT ?;
 
 -- oldest_soc --
-SELECT id, coalesce(ingest_ts, ts) FROM soc_events_cache ORDER BY id LIMIT ?;
+SELECT id, coalesce(ingest_ts, ts) FROM soc_events_cache WHERE coalesce(ingest_ts, ts) <= ? ORDER BY id LIMIT ?;
 
 -- oldest_model --
-SELECT id, ts FROM model_outputs_fast ORDER BY id LIMIT ?;
+SELECT id, ts FROM model_outputs_fast WHERE ts <= ? ORDER BY id LIMIT ?;
 
 -- oldest_shrink --
-SELECT id, ts FROM shrink_metrics ORDER BY id LIMIT ?;
+SELECT id, ts FROM shrink_metrics WHERE ts <= ? ORDER BY id LIMIT ?;
 
 -- delete_raw --
 DELETE FROM raw_events_fast WHERE id <= ? AND coalesce(ingest_ts, ts) < ?;

@@ -1,9 +1,10 @@
 -- The six documented tables, and what the store needs to know about itself.
+-- Times are Unix seconds; text such as datetime('now') is refused, or it would sort above every number.
 -- Event ids are unique and time-ordered; rows are kept in order of arrival, so the oldest have the lowest id.
 
 CREATE TABLE raw_events_fast (
   id          INTEGER PRIMARY KEY,
-  ts          REAL    NOT NULL,
+  ts          REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   event_id    TEXT    NOT NULL UNIQUE,
   device_id   INTEGER NOT NULL,
   layer       INTEGER NOT NULL,
@@ -15,7 +16,7 @@ CREATE TABLE raw_events_fast (
   token_id    INTEGER,
   clearance   INTEGER,
   processed   INTEGER DEFAULT 0,
-  ingest_ts   REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+  ingest_ts   REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0) CHECK (typeof(ingest_ts) IN ('real', 'null')),
   context     TEXT,
   stream_id   TEXT
 );
@@ -25,7 +26,7 @@ CREATE INDEX idx_raw_unprocessed ON raw_events_fast (ts) WHERE processed = 0;
 
 CREATE TABLE model_outputs_fast (
   id          INTEGER PRIMARY KEY,
-  ts          REAL    NOT NULL,
+  ts          REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   output_id   TEXT    NOT NULL UNIQUE,
   device_id   INTEGER NOT NULL,
   layer       INTEGER NOT NULL,
@@ -67,7 +68,7 @@ CREATE INDEX idx_device_status ON device_status (status);
 
 CREATE TABLE soc_events_cache (
   id                INTEGER PRIMARY KEY,
-  ts                REAL    NOT NULL,
+  ts                REAL    NOT NULL CHECK (typeof(ts) = 'real'),
   event_id          TEXT    NOT NULL UNIQUE,
   severity          TEXT    NOT NULL,
   category          TEXT    NOT NULL,
@@ -77,7 +78,7 @@ CREATE TABLE soc_events_cache (
   shrink_metrics    TEXT,
   l8_enrichment     TEXT,
   payload           TEXT    NOT NULL,
-  ingest_ts         REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+  ingest_ts         REAL    DEFAULT ((julianday('now') - 2440587.5) * 86400.0) CHECK (typeof(ingest_ts) IN ('real', 'null')),
   original_severity TEXT,
   escalation        TEXT,
   correlation_id    TEXT,
@@ -91,7 +92,7 @@ CREATE INDEX idx_soc_correlation ON soc_events_cache (correlation_id) WHERE corr
 
 CREATE TABLE shrink_metrics (
   id                     INTEGER PRIMARY KEY,
-  ts                     REAL NOT NULL,
+  ts                     REAL NOT NULL CHECK (typeof(ts) = 'real'),
   risk_acute_stress      REAL,
   crisis_level           REAL,
   lbi_hyperfocus_density REAL,
