@@ -58,12 +58,28 @@ class EventInvalid(DsmilError, ValueError):
         self.detail = detail
 
 
+class UnknownName(DsmilError, LookupError):
+    """Nothing of that name is there."""
+
+
+class UnreadableFile(DsmilError):
+    """The file cannot be read."""
+
+
 class RegistryError(DsmilError):
     """A built-in feed, detector or service could not be loaded."""
 
 
 class InstanceRunning(DsmilError):
     """Another instance holds this state directory."""
+
+
+class QueryRefused(DsmilError, ValueError):
+    """The statement is not allowed, or not SQL."""
+
+
+class QueryTooLong(DsmilError):
+    """The statement ran into its time limit."""
 
 
 class BrokerFailed(DsmilError):

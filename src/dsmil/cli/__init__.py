@@ -33,8 +33,9 @@ class _Commands(click.Group):
 def cli(state_dir: str | None) -> None:
     """A SOC data fabric on one host: logs in, detections fused, every decision explained.
 
-    Exit codes: 0 done, 1 not running or nothing found, 2 wrong usage, 65 bad input, 69 broker or store
-    unavailable, 70 internal error, 75 another instance is running, 78 wrong configuration, 130 interrupted.
+    Exit codes: 0 done, 1 not running or nothing found, 2 wrong usage or unknown name, 65 bad input, 66 file
+    cannot be read, 69 broker or store unavailable or too slow, 70 internal error, 75 another instance is
+    running, 78 wrong configuration, 130 interrupted.
     """
     if state_dir:
         os.environ["DSMIL_STATE_DIR"] = state_dir

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dsmil.errors import BrokerFailed, ConfigError, DsmilError, EventInvalid, InstanceRunning, Unavailable
+from dsmil.errors import (
+    BrokerFailed,
+    ConfigError,
+    DsmilError,
+    EventInvalid,
+    InstanceRunning,
+    QueryRefused,
+    QueryTooLong,
+    RegistryError,
+    Unavailable,
+    UnknownName,
+    UnreadableFile,
+)
 from dsmil.text import printable
 
 if TYPE_CHECKING:
@@ -19,6 +31,7 @@ OK: Final = 0
 NO: Final = 1
 USAGE: Final = 2
 BAD_INPUT: Final = 65
+NO_INPUT: Final = 66
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 RUNNING: Final = 75
@@ -32,6 +45,11 @@ _CODES: Final[tuple[tuple[type[DsmilError], int], ...]] = (
     (BrokerFailed, UNAVAILABLE),
     (Unavailable, UNAVAILABLE),
     (EventInvalid, BAD_INPUT),
+    (QueryRefused, BAD_INPUT),
+    (QueryTooLong, UNAVAILABLE),
+    (UnreadableFile, NO_INPUT),
+    (UnknownName, USAGE),
+    (RegistryError, INTERNAL),
 )
 
 
@@ -51,4 +69,10 @@ def guarded(action: Callable[[], Any]) -> int:
     except DsmilError as exc:
         click.echo(f"dsmil: {printable(exc)}", err=True)
         return next((code for kind, code in _CODES if isinstance(exc, kind)), NO)
+    except Exception as exc:
+        if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        text = printable(f"{type(exc).__name__}: {exc}", 500)
+        click.echo(f"dsmil: internal error, please report it: {text} (LOG_LEVEL=DEBUG shows where)", err=True)
+        return INTERNAL
     return result if isinstance(result, int) else OK

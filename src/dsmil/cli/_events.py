@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 STYLES: Final = {"LOW": "dim", "MEDIUM": "yellow", "HIGH": "bold red", "CRITICAL": "bold white on red"}
 
 
-def soc_line(event: dict[str, Any], *, with_id: bool = True) -> Text:
+def soc_line(event: dict[str, Any], *, with_id: bool = True, with_date: bool = False) -> Text:
     """Return a SOC event (as published, or as a row of the store) as coloured text."""
     from rich.text import Text
 
     severity, original = event["severity"], event.get("original_severity")
     context = event.get("context") or {}
     line = Text(overflow="fold")
-    line.append(datetime.fromtimestamp(event["ts"], UTC).strftime("%H:%M:%S "), style="dim")
+    shape = "%Y-%m-%d %H:%M:%S " if with_date else "%H:%M:%S "
+    line.append(datetime.fromtimestamp(event["ts"], UTC).strftime(shape), style="dim")
     line.append(f"{safe(severity):<8}", style=STYLES.get(severity, ""))
     line.append(f" {safe(_said(event), 80)}")
     flow = _flow(event.get("entities") or context.get("entities") or [])

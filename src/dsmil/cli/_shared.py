@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from dsmil.infrastructure.hotpath_db import HotPathDB
+
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
@@ -40,6 +42,17 @@ def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def settings() -> Settings:
     """Return the settings of this call."""
     return Settings.from_env()
+
+
+def open_store() -> HotPathDB:
+    """Return the hot store that is there; a reader makes none. Raises StoreUnavailable with the remedy."""
+    from dsmil.errors import StoreUnavailable
+    from dsmil.infrastructure.hotpath_db import HotPathDB
+
+    db = HotPathDB(settings=settings())
+    if not db.place.path.exists():
+        raise StoreUnavailable(f"there is no store at {db.place.path} yet; start the fabric with `dsmil up`")
+    return db
 
 
 def print_json(value: object, *, indent: int = 0) -> None:

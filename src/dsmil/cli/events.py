@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dsmil.cli._events import soc_line
-from dsmil.cli._shared import AS_JSON, console, print_json, settings, state_dir_option
+from dsmil.cli._shared import AS_JSON, console, open_store, print_json, state_dir_option
 
 
 @click.command("events")
@@ -21,16 +21,14 @@ def COMMAND(*, limit: int, severity: str | None, as_json: bool) -> int:
       dsmil events --severity critical
       dsmil events -n 500 --json | jq '.[].event_id'
     """
-    from dsmil.infrastructure.hotpath_db import HotPathDB
-
-    with HotPathDB(settings=settings()) as db:
+    with open_store() as db:
         rows = db.get_recent_soc_events(limit=limit, severity=severity)
     if as_json:
         print_json(rows)
         return 0
     screen = console()
     for row in reversed(rows):
-        screen.print(soc_line(row))
+        screen.print(soc_line(row, with_date=True))
     if not rows:
         screen.print("no SOC events yet", style="dim")
     return 0

@@ -40,7 +40,7 @@ def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_js
         msg = "name at least one FILE, or - for standard input"
         raise click.UsageError(msg)
     reading = Ingest(find_source(feed), settings())
-    tally = _with_progress(reading, files) if not as_json else reading.run(files)
+    tally = _with_progress(reading, files) if console(stderr=True).is_terminal else reading.run(files)
     if as_json:
         print_json(tally)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 import click
 
 from dsmil.cli._errors import BAD_INPUT
@@ -12,10 +14,10 @@ _BATCH = 500
 
 @click.command("publish")
 @click.argument("stream")
-@click.argument("file", default="-")
+@click.argument("file", default="-", type=click.File("rb"))
 @AS_JSON
 @state_dir_option
-def COMMAND(*, stream: str, file: str, as_json: bool) -> int:
+def COMMAND(*, stream: str, file: IO[bytes], as_json: bool) -> int:
     """Publish events, one JSON object a line, from FILE or standard input (-) to STREAM.
 
     Fields that are missing get their documented defaults. A line that is no event is named on standard error
@@ -25,26 +27,26 @@ def COMMAND(*, stream: str, file: str, as_json: bool) -> int:
     Example:
       echo '{"source_device": 15, "severity": "HIGH", "payload": {"alert": "odd"}}' | dsmil publish L3_OUT -
     """
-    from dsmil.errors import ConfigError, EventInvalid
+    from dsmil.errors import ConfigError, EventInvalid, UnknownName
     from dsmil.events import codec
     from dsmil.events.streams import StreamName
     from dsmil.infrastructure.redis_streams import RedisStreamsClient, event_from_dict
 
     if stream not in set(StreamName):
-        raise ConfigError(f"no stream is called {stream!r}; there are: {', '.join(StreamName)}")
+        raise UnknownName(f"no stream is called {stream!r}; there are: {', '.join(StreamName)}")
     if stream == StreamName.SOC_EVENTS:
         raise ConfigError("SOC_EVENTS is written by the router alone; publish findings to L3_OUT or L4_OUT")
     published: list[str] = []
     refused: list[str] = []
     waiting: list[bytes] = []
-    with RedisStreamsClient(settings=settings()) as bus, click.open_file(file, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with RedisStreamsClient(settings=settings()) as bus:
+        for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 waiting.append(codec.encode(event_from_dict(codec.parse_object(line.strip()))))
             except EventInvalid as exc:
-                refused.append(f"{file}:{number}: {exc}")
+                refused.append(f"{file.name}:{number}: {exc}")
             if len(waiting) >= _BATCH:
                 published += bus.append(StreamName(stream), waiting)
                 waiting = []

@@ -45,7 +45,8 @@ def COMMAND(*, as_json: bool) -> int:
 def _head(screen: Console, found: dict[str, Any]) -> None:
     instance, broker, store = found["instance"], found["broker"], found["store"]
     if instance is not None:
-        line = f"running, pid {instance['pid']}, up {instance['uptime_s']:.0f} s, ports {instance['ports']}"
+        ports = ", ".join(f"{name} {port}" for name, port in instance["ports"].items())
+        line = f"running, pid {instance['pid']}, up {instance['uptime_s']:.0f} s, ports: {ports}"
     else:
         line = "running" if found["running"] else f"not running (no instance in {found['state_dir']})"
     screen.print(f"fabric   {safe(line)}", style="bold green" if found["running"] else "bold red")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import msgspec
 
 from dsmil.cli._events import soc_line
 from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, settings, state_dir_option
@@ -24,12 +25,12 @@ def COMMAND(*, stream: str, lines: int, no_follow: bool, as_json: bool) -> int:
       dsmil tail
       dsmil tail L3_OUT --json | jq .severity
     """
-    from dsmil.errors import ConfigError
+    from dsmil.errors import UnknownName
     from dsmil.events.streams import StreamName
     from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
     if stream not in set(StreamName):
-        raise ConfigError(f"no stream is called {stream!r}; there are: {', '.join(StreamName)}")
+        raise UnknownName(f"no stream is called {stream!r}; there are: {', '.join(StreamName)}")
     screen = console()
 
     def show(fields: dict[str, Any]) -> None:
@@ -39,7 +40,8 @@ def COMMAND(*, stream: str, lines: int, no_follow: bool, as_json: bool) -> int:
             screen.print(soc_line(fields))
         else:
             what = f"device {fields['source_device']:<3} {fields['severity']:<8} {fields.get('source', '')}"
-            screen.print(safe(f"{clock(fields['ts'])}  {what}  {fields['payload']}", 200))
+            body = msgspec.json.encode(fields["payload"]).decode()
+            screen.print(safe(f"{clock(fields['ts'])}  {what}  {body}", 200))
 
     with RedisStreamsClient(settings=settings()) as bus:
         last = bus.last_id(StreamName(stream))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsmil.cli._errors import NO
-from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, settings, state_dir_option
+from dsmil.cli._shared import AS_JSON, clock, console, open_store, print_json, safe, state_dir_option
 
 if TYPE_CHECKING:
     from dsmil.fusion.explain import Step
@@ -36,7 +36,8 @@ def COMMAND(*, event_id: str, as_json: bool) -> int:
     """
     from dsmil.services.why import find_steps
 
-    steps = find_steps(event_id, settings())
+    with open_store() as db:
+        steps = find_steps(event_id, db)
     if steps is None:
         click.echo(f"dsmil: no event {safe(event_id, 80)} in the hot store", err=True)
         return NO
@@ -53,7 +54,8 @@ def _tell(event_id: str, steps: list[Step]) -> None:
     screen = console()
     screen.print(safe(event_id), style="bold")
     for number, step in enumerate(steps, start=1):
-        line = Text(f"{number}. ", style="dim")
+        line = Text()
+        line.append(f"{number}. ", style="dim")
         line.append(f"{step.stage:<12}", style=_STYLES.get(step.stage, ""))
         line.append(safe(step.text))
         if step.at is not None:

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from dsmil.errors import EventInvalid
 from dsmil.events import devices, ids
-from dsmil.events.model import Event, SocEvent, check, parse_category, parse_severity
+from dsmil.events.model import Entity, Event, SocEvent, check, parse_category, parse_severity
 from dsmil.events.streams import EVENT_FIELD
 
 #: Largest event a producer may hand in, bytes of JSON.
@@ -35,8 +35,10 @@ _DECODER_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, Ov
 
 _EVENT_FIELDS: Final = frozenset(Event.__struct_fields__) - {"extra"}
 _SOC_FIELDS: Final = frozenset(SocEvent.__struct_fields__) - {"extra"}
+_ENTITY_FIELDS: Final = frozenset(Entity.__struct_fields__)
 _NUMBERS: Final = {"ts", "ingest_ts", "score"}
 _INTEGERS: Final = {"source_device", "source_layer", "token_id", "clearance"}
+_LISTS: Final = {"techniques", "evidence", "flags"}
 _DOCUMENTS: Final = {"payload", "entities", "techniques", "evidence", "flags"}
 
 
@@ -149,6 +151,8 @@ def _typed(texts: dict[str, str]) -> dict[str, Any]:
                 flat[name] = int(text, 0)
             elif name in _NUMBERS:
                 flat[name] = float(text)
+            elif name in _LISTS and text[:1] != "[":
+                flat[name] = [part.strip() for part in text.split(",") if part.strip()]
             elif name in _DOCUMENTS:
                 flat[name] = _parse(text.encode()) if text[:1] in {"{", "["} else {"text": text}
             else:
@@ -302,18 +306,27 @@ def _from_fields(
         known[name], flag = parse(known.get(name))
         if flag and flag not in known["flags"]:
             known["flags"].append(flag)
-    device = known["source_device"]
-    if isinstance(device, int) and device in devices.DEVICES:
-        known.setdefault("source_layer", devices.device(device).layer or 3)
-        known.setdefault("token_id", devices.token_id(device))
-    layer = known.get("source_layer")
-    known.setdefault("clearance", devices.clearance(layer) if isinstance(layer, int) else 0)
-    known.setdefault("token_id", 0)
-    for name, default in (("payload", {}), ("source", ""), ("compartment", "GENERAL")):
-        known.setdefault(name, default)
+    _fill_defaults(known)
     try:
         event = msgspec.convert(known, kind)
     except (msgspec.ValidationError, OverflowError) as exc:
         raise EventInvalid("bad_field", str(exc)) from None
     check(event)
+    if any(isinstance(entity, dict) and entity.keys() - _ENTITY_FIELDS for entity in known.get("entities", ())):
+        extra["entities"] = known["entities"]  # with what we do not know of them
     return event.replace(extra=extra) if extra else event
+
+
+def _fill_defaults(known: dict[str, Any]) -> None:
+    """Add the documented defaults of fields that a foreign document lacks."""
+    device, layer = known["source_device"], known.get("source_layer")
+    if isinstance(device, int) and not isinstance(device, bool):
+        if device not in devices.DEVICES:
+            shown = device if abs(device) < 1 << 32 else "a huge number"  # it may have too many digits to print
+            raise EventInvalid("bad_field", f"source_device={shown} is not 0-{devices.LAST_DEVICE}")
+        layer = known.setdefault("source_layer", devices.device(device).layer or 3)
+        known.setdefault("token_id", devices.token_id(device))
+    known.setdefault("clearance", devices.clearance(layer) if isinstance(layer, int) else 0)
+    known.setdefault("token_id", 0)
+    for name, default in (("payload", {}), ("source", ""), ("compartment", "GENERAL")):
+        known.setdefault(name, default)

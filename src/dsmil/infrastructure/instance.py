@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,6 +19,8 @@ from dsmil.errors import DsmilError, InstanceRunning
 _LOCK: Final = "instance.lock"
 _RECORD: Final = "instance.json"
 #: sun_path holds 108 bytes with the closing NUL; servers refuse more.
+#: A look at the lock takes far less than this.
+_LOOKING_S: Final = 0.5
 _MAX_SOCKET_PATH: Final = 100
 
 
@@ -54,9 +57,7 @@ class StateDir:
         """Take the lock for as long as this process lives; raises InstanceRunning when another holds it."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (self.path / _LOCK).open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             lock.close()
             record = self.read()
             who = f" (pid {record.pid})" if record else ""
@@ -98,6 +99,20 @@ class StateDir:
         except OSError:
             pass
         return None
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock, waiting out those who only look whether it is taken."""
+    deadline = time.monotonic() + _LOOKING_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def runtime_dir(key: str) -> Path:

@@ -49,7 +49,7 @@ def raw_row(event: Event, stream_id: str | None = None) -> Row:
         event.compartment,
         event.category.value,
         severity.value,
-        _encode(event.payload),
+        json_text(event.payload),  # as text: LIKE and the JSON functions do not look into blobs
         event.token_id,
         event.clearance,
         event.ingest_ts,

@@ -42,16 +42,14 @@ def collect(settings: Settings) -> dict[str, Any]:
         "broker": _broker(settings),
         "store": _store(settings, now),
     }
-    found["running"] = _running(settings, found)
+    found["running"] = _running(found)
     return found
 
 
-def _running(settings: Settings, found: dict[str, Any]) -> bool:
-    """Return whether the fabric works: our instance, or, at a given broker, a router that beats."""
+def _running(found: dict[str, Any]) -> bool:
+    """Return whether the fabric works: our instance, or services run by units: a router that beats."""
     if found["instance"] is not None:
         return True
-    if not settings.redis_url and not settings.redis_explicit:
-        return False
     alive = any(d["alive"] for d in found["store"].get("devices", ()) if d["device_id"] == _ROUTER)
     return alive and "error" not in found["broker"]
 
@@ -69,7 +67,9 @@ def _broker(settings: Settings) -> dict[str, Any]:
             picture["streams"] = [_stream(bus, stream) for stream in StreamName]
             picture["dead_letters"] = int(bus.client.xlen(DEAD_LETTERS))
     except DsmilError as exc:
-        picture["error"] = str(exc)
+        given = settings.redis_url or settings.redis_explicit or StateDir(settings.state_dir).running()
+        why = "" if given else "no address is given and no instance runs; at the default address, "
+        picture["error"] = f"{why}{exc}"
     return picture
 
 

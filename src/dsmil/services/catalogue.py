@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsmil import detections, services
-from dsmil.errors import ConfigError
+from dsmil.errors import UnknownName
 from dsmil.registry import discover
 from dsmil.services.runner import Runner
 
@@ -30,7 +30,7 @@ def part_names() -> list[str]:
 
 
 def make_parts(names: list[str], settings: Settings) -> list[Part]:
-    """Return the named parts, ready to run; ConfigError names an unknown one and lists the known."""
+    """Return the named parts, ready to run; UnknownName names an unknown one and lists the known."""
     own, detectors = service_classes(), detector_classes()
     parts: list[Part] = []
     for name in names:
@@ -40,5 +40,5 @@ def make_parts(names: list[str], settings: Settings) -> list[Part]:
             parts.append(Runner(detectors[name](), settings))
         else:
             msg = f"no service is called {name!r}; there are: {', '.join([*own, *detectors])}"
-            raise ConfigError(msg)
+            raise UnknownName(msg)
     return parts

@@ -91,6 +91,7 @@ class Host:
         for part in self._parts:
             row = devices.device(part.device_id)
             self._db.update_device_status(row.device_id, row.layer, row.name, "OFFLINE")
+        self._db.refresh_layer_states()
         self._db.disconnect()
         self._log.info("host.stop", failed=self._failed)
         return 70 if self._failed else 0

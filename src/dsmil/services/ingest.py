@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dsmil import log, sources
-from dsmil.errors import BusRefused, BusUnavailable, ConfigError, EventInvalid
+from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, UnknownName
 from dsmil.events import codec
 from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, StreamName
@@ -52,11 +52,11 @@ def source_names() -> list[str]:
 
 
 def find_source(name: str) -> Source:
-    """Return a feed by name; ConfigError names the known ones."""
+    """Return a feed by name; UnknownName names the known ones."""
     found = discover(sources, "SOURCE")
     if name not in found:
         msg = f"no feed is called {name!r}; there are: {', '.join(found)}"
-        raise ConfigError(msg)
+        raise UnknownName(msg)
     source: Source = found[name]()
     return source
 
@@ -124,6 +124,7 @@ class Ingest:
                 feed=self._source.name,
                 place=record.place,
                 target=StreamName.L3_IN,
+                cut=record.cut,
                 now=time.time(),
             )
         )

@@ -43,7 +43,9 @@ def dead_letter(
     return tuple((fields | _kept(raw)).items())
 
 
-def source_letter(raw: bytes, dead: Dead, *, feed: str, place: str, target: str, now: float) -> dict[str, bytes]:
+def source_letter(
+    raw: bytes, dead: Dead, *, feed: str, place: str, target: str, now: float, cut: int = 0
+) -> dict[str, bytes]:
     """Return the fields of the dead letter for a record that never became an event: a line of a file."""
     fields: dict[str, bytes] = {
         "cause": dead.cause.encode("utf-8", "replace"),
@@ -56,6 +58,8 @@ def source_letter(raw: bytes, dead: Dead, *, feed: str, place: str, target: str,
         "last_seen": f"{now:.3f}".encode(),
         "form": b"record",
     }
+    if cut:
+        fields["truncated"] = f"the last {cut} bytes were not kept".encode()
     return fields | _kept(raw)
 
 

@@ -10,27 +10,24 @@ from dsmil.events.handling import Delivery, Drop, Publish
 from dsmil.events.model import Event, create_event
 from dsmil.events.streams import StreamName
 from dsmil.fusion.explain import Step, explain, explain_raw
-from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.services.catalogue import detector_classes
 
 if TYPE_CHECKING:
-    from dsmil.config import Settings
+    from dsmil.infrastructure.hotpath_db import HotPathDB
 
 
-def find_steps(event_id: str, settings: Settings) -> list[Step] | None:
+def find_steps(event_id: str, db: HotPathDB) -> list[Step] | None:
     """Return the steps of an event of the hot store, or None when it is not there."""
-    with HotPathDB(settings=settings) as db:
-        rows = db.get_event(event_id)
-        soc, raw = rows["soc"], rows["raw"]
-        if soc is not None:
-            ids = (soc["context"] or {}).get("evidence", [])
-            found = [db.get_event(one)["raw"] for one in ids]
-            missing = [one for one, row in zip(ids, found, strict=True) if row is None]
-            steps = explain(soc, [row for row in found if row is not None])
-            gone = [_gone(one) for one in missing]
-            return [*gone, *steps]
-        if raw is not None:
-            return [*explain_raw(raw), *_detections(raw, db)]
+    rows = db.get_event(event_id)
+    soc, raw = rows["soc"], rows["raw"]
+    if soc is not None:
+        context = soc["context"] if isinstance(soc["context"], dict) else {}
+        ids = [str(one) for one in context.get("evidence") or ()]
+        found = [db.get_event(one)["raw"] for one in ids]
+        gone = [_gone(one) for one, row in zip(ids, found, strict=True) if row is None]
+        return [*gone, *explain(soc, [row for row in found if row is not None])]
+    if raw is not None:
+        return [*explain_raw(raw), *_detections(raw, db)]
     return None
 
 

@@ -28,6 +28,8 @@ class RawRecord(msgspec.Struct, frozen=True):
     raw: bytes
     #: ``file:line``.
     place: str
+    #: Bytes of it that were too many to be kept.
+    cut: int = 0
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,9 @@ class Reader:
         ``ingest_ts`` is the arrival time in Unix seconds; it also stands in for a missing event time, but
         never enters the id.
         """
+        if record.cut:
+            size = len(record.raw) + record.cut
+            raise EventInvalid("too_large", f"{size} bytes, at most {MAX_RECORD_BYTES} are accepted")
         fields = codec.parse_object(record.raw, max_bytes=MAX_RECORD_BYTES)
         parsed = self._source.parse(fields)
         ordinal = self._ordinal(record.raw)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final
 
-from dsmil.errors import DsmilError
+from dsmil.errors import UnreadableFile
 from dsmil.sources._feed import RawRecord
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ _BLANK: Final = b" \t\r\n"
 #: A string (perhaps without its end) or a bracket.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 _SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]"{}\[]+', re.DOTALL)
-
-
-class UnreadableFile(DsmilError):
-    """The file cannot be read."""
 
 
 class RecordFile:
@@ -49,62 +46,61 @@ class RecordFile:
         try:
             with Path("/dev/stdin" if self.name == "-" else self.name).open("rb") as plain:
                 zipped = plain.peek(2)[:2] == _GZIP
-                stream = cast("IO[bytes]", gzip.GzipFile(fileobj=plain) if zipped else plain)
+                stream: io.BufferedIOBase = gzip.GzipFile(fileobj=plain) if zipped else plain
                 yield from self._records(stream, plain)
         except OSError as exc:
             msg = f"{self.name} cannot be read: {exc.strerror or exc}"
             raise UnreadableFile(msg) from exc
 
-    def _records(self, stream: IO[bytes], plain: IO[bytes]) -> Iterator[RawRecord]:
-        lines = self._lines(stream, plain)
-        for number, line in lines:
-            if not line.strip(_BLANK):
-                continue
-            if self._json_array and line.lstrip(_BLANK).startswith(b"["):
-                yield from self._array(line, lines, number)
-                return
-            yield self._record(line, number)
-            break
-        for number, line in lines:
-            if line.strip(_BLANK):
-                yield self._record(line, number)
-
-    def _record(self, line: bytes, number: int) -> RawRecord:
-        record = RawRecord(line.strip(_BLANK), f"{self.name}:{number}")
-        if not line.endswith(b"\n"):
-            self.partial = record
-        return record
-
-    def _lines(self, stream: IO[bytes], plain: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-        """Yield numbered lines, none longer than one byte over the limit; stop where the file is damaged."""
+    def _records(self, stream: io.BufferedIOBase, plain: IO[bytes]) -> Iterator[RawRecord]:
         number = 0
         try:
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                rest = line
-                while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
-                    rest = stream.readline(MAX_LINE_BYTES + 1)  # memory stays bounded, the line counts as one
-                    if rest.endswith(b"\n") and not line.endswith(b"\n"):
-                        line += b"\n"
-                yield number, line
-                if number % 256 == 0 and plain.seekable():
-                    self._progress(plain.tell())
+            before, first = _skip_blank(stream)
+            if self._json_array and first == b"[":
+                yield from self._array(stream, before + 1)
+                return
+            for number, line, cut in self._lines(stream, plain, before):
+                if line.strip(_BLANK):
+                    record = RawRecord(line.strip(_BLANK), f"{self.name}:{number}", cut)
+                    if not line.endswith(b"\n"):
+                        self.partial = record
+                    yield record
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
             self.problem = f"{self.name}: the gzip file ends early or is damaged after line {number}: {exc}"
 
-    def _array(self, first: bytes, lines: Iterator[tuple[int, bytes]], number: int) -> Iterator[RawRecord]:
+    def _lines(self, stream: io.BufferedIOBase, plain: IO[bytes], number: int) -> Iterator[tuple[int, bytes, int]]:
+        """Yield number, line and how many bytes of it were cut off; memory stays bounded."""
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            cut, rest = 0, line
+            while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+                rest = stream.readline(MAX_LINE_BYTES + 1)
+                cut += len(rest)
+            yield number, line + b"\n" if cut and rest.endswith(b"\n") else line, cut
+            if number % 256 == 0 and plain.seekable():
+                self._progress(plain.tell())
+
+    def _array(self, stream: io.BufferedIOBase, number: int) -> Iterator[RawRecord]:
         """Yield the elements of one JSON array; what follows a fault is one last, bad record."""
-        parts, size = [first], len(first)
-        for _, line in lines:
-            parts.append(line)
-            size += len(line)
-            if size > MAX_ARRAY_BYTES:
-                msg = (
-                    f"{self.name} is one JSON array of more than {MAX_ARRAY_BYTES} bytes;"
-                    " write one record a line instead: jq -c '.[]'"
-                )
-                raise UnreadableFile(msg)
-        text = b"".join(parts).decode(errors="surrogateescape")
+        document = bytearray()
+        damage: Exception | None = None
+        try:
+            while part := stream.read(1024 * 1024):
+                document += part
+                if len(document) > MAX_ARRAY_BYTES:
+                    msg = (
+                        f"{self.name} is one JSON array of more than {MAX_ARRAY_BYTES} bytes;"
+                        " write one record a line instead: jq -c '.[]'"
+                    )
+                    raise UnreadableFile(msg)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+            damage = exc  # told after the elements that could be read
+        yield from self._elements(bytes(document), number)
+        if damage is not None:
+            raise damage
+
+    def _elements(self, document: bytes, number: int) -> Iterator[RawRecord]:
+        text = document.decode(errors="surrogateescape")
         at, line_at, line_number = text.index("[") + 1, 0, number
         while (at := _skip(text, at, " \t\r\n,")) < len(text):
             line_number += text.count("\n", line_at, at)
@@ -123,6 +119,17 @@ class RecordFile:
             yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
             at = end
         self.problem = self.problem or f"{self.name}: the JSON array has no end"
+
+
+def _skip_blank(stream: io.BufferedIOBase) -> tuple[int, bytes]:
+    """Read up to the first byte that is not blank; return the line ends passed and that byte, unread."""
+    lines = 0
+    while chunk := stream.peek(1):  # type: ignore[attr-defined]
+        rest = chunk.lstrip(_BLANK)
+        lines += stream.read(len(chunk) - len(rest)).count(b"\n")
+        if rest:
+            return lines, rest[:1]
+    return lines, b""
 
 
 def _element_end(text: str, at: int) -> int | None:
