@@ -59,7 +59,7 @@ def encode_bounded(event: Event, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
 
 def encode_object(fields: dict[str, Any]) -> bytes:
     """Return a plain object as JSON; raises EventInvalid for what JSON cannot say."""
-    _check_finite(fields)
+    check_finite(fields)
     try:
         return _encode(fields)
     except (UnicodeEncodeError, RecursionError, TypeError, OverflowError) as exc:
@@ -72,7 +72,7 @@ def encode_checked(event: Event) -> bytes:
     raw = encode(event)
     # The encoder writes NaN and the infinities as null: no null, none of them.
     if b"null" in raw:
-        _check_finite([event.payload, event.extra])
+        check_finite([event.payload, event.extra])
     decode(raw)
     return raw
 
@@ -262,7 +262,8 @@ def _check_tree(document: Any) -> None:  # noqa: ANN401 - any JSON value
         level = below
 
 
-def _check_finite(document: Any) -> None:  # noqa: ANN401 - any JSON value
+def check_finite(document: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Raise EventInvalid for a NaN or an infinity anywhere: encoders write both as null."""
     level = [document]
     while level:
         below: list[Any] = []

@@ -244,9 +244,9 @@ def create_event(
 def check(event: Event) -> None:
     """Raise EventInvalid unless every field is within its documented range."""
     if not (0 <= event.source_device <= devices.LAST_DEVICE):
-        raise EventInvalid("bad_field", f"source_device={event.source_device!r} is not 0-103")
+        raise EventInvalid("bad_field", f"source_device={_shown(event.source_device)} is not 0-103")
     if not (devices.FIRST_LAYER <= event.source_layer <= devices.LAST_LAYER):
-        raise EventInvalid("bad_field", f"source_layer={event.source_layer!r} is not 2-9")
+        raise EventInvalid("bad_field", f"source_layer={_shown(event.source_layer)} is not 2-9")
     if not isinstance(event.payload, dict):
         raise EventInvalid("bad_field", f"payload is {type(event.payload).__name__}, not an object")
     if not event.event_id or len(event.event_id) > 200:  # noqa: PLR2004 - room for foreign ids, no more
@@ -255,15 +255,20 @@ def check(event: Event) -> None:
     _check_time("ingest_ts", event.ingest_ts)
     for name, number in (("token_id", event.token_id), ("clearance", event.clearance)):
         if not 0 <= number <= _MAX_INTEGER:
-            raise EventInvalid("bad_field", f"{name}={number!r} is not within 0 and 2^63-1")
+            raise EventInvalid("bad_field", f"{name}={_shown(number)} is not within 0 and 2^63-1")
     if event.score is not None and not 0 <= event.score <= 1:
         raise EventInvalid("bad_field", f"score={event.score!r} is not 0-1")
 
 
+def _shown(number: object) -> str:
+    """Return a number for an error text; an integer of thousands of digits cannot even be printed."""
+    huge = isinstance(number, int) and number.bit_length() > 100  # noqa: PLR2004 - more than anybody would read
+    return "a huge number" if huge else f"{number!r}"[:40]
+
+
 def _check_time(name: str, value: float) -> None:
     if not 0 <= value < MAX_TS:  # false for NaN as well
-        shown = f"{value!r}"[:40]
-        raise EventInvalid("bad_field", f"{name}={shown} is not Unix seconds between 1970 and 10680")
+        raise EventInvalid("bad_field", f"{name}={_shown(value)} is not Unix seconds between 1970 and 10680")
 
 
 def _flag(field: str, value: object) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from dsmil import log
 from dsmil.config import Settings
 from dsmil.errors import DsmilError, EventInvalid, StoreUnavailable
-from dsmil.events import devices
+from dsmil.events import codec, devices
 from dsmil.events.model import Severity, SocEvent, create_event, parse_severity
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.retention import RULES, expire
@@ -119,20 +119,21 @@ class HotPathDB:
         clearance: int | None = None,
     ) -> bool:
         """Add a raw event; one whose ``event_id`` is there already changes nothing and is a success."""
-        return self._write(
-            "insert_raw",
-            lambda: raw_row(
-                create_event(
-                    *(device_id, layer, category, severity, payload),
-                    event_id=_named(event_id),
-                    ts=ts,
-                    source=source,
-                    compartment=compartment,
-                    token_id=token_id,
-                    clearance=clearance,
-                )
-            ),
-        )
+
+        def row() -> Row:
+            codec.check_finite(payload)
+            event = create_event(
+                *(device_id, layer, category, severity, payload),
+                event_id=_named(event_id),
+                ts=ts,
+                source=source,
+                compartment=compartment,
+                token_id=token_id,
+                clearance=clearance,
+            )
+            return raw_row(event)
+
+        return self._write("insert_raw", row)
 
     def insert_soc_event(
         self,
@@ -150,26 +151,24 @@ class HotPathDB:
         ts: float | None = None,
     ) -> bool:
         """Add a SOC event; the first body of an ``event_id`` stays."""
-        found, judged = original_severity or severity, parse_severity(severity)[0]
-        return self._write(
-            "insert_soc",
-            lambda: soc_row(
-                SocEvent(
-                    **msgspec.structs.asdict(
-                        create_event(
-                            *(source_device, source_layer, category, judged, payload),
-                            event_id=_named(event_id),
-                            ts=ts,
-                        )
-                    ),
-                    original_severity=parse_severity(found)[0],
-                    escalation=(),
-                    signals=signals or {},
-                    shrink_metrics=shrink_metrics,
-                    l8_enrichment=l8_enrichment or {},
-                )
-            ),
-        )
+
+        def row() -> Row:
+            codec.check_finite([payload, signals, shrink_metrics, l8_enrichment])
+            judged = parse_severity(severity)[0]
+            event = create_event(
+                *(source_device, source_layer, category, judged, payload), event_id=_named(event_id), ts=ts
+            )
+            fused = SocEvent(
+                **msgspec.structs.asdict(event),
+                original_severity=parse_severity(original_severity or judged)[0],
+                escalation=(),
+                signals=signals or {},
+                shrink_metrics=shrink_metrics,
+                l8_enrichment=l8_enrichment or {},
+            )
+            return soc_row(fused)
+
+        return self._write("insert_soc", row)
 
     def insert_shrink_metrics(self, metrics: dict[str, Any], *, ts: float | None = None) -> bool:
         """Add a SHRINK reading; metrics without a column of their own stay in ``metrics_json``."""
@@ -177,7 +176,7 @@ class HotPathDB:
 
         def row() -> Row:
             known = {"crisis_level": metrics.get("shrink_crisis_level")} | metrics
-            return (when, *(known.get(name) for name in SHRINK_COLUMNS), json_text(metrics))
+            return (when, *(known.get(name) for name in SHRINK_COLUMNS), _json(metrics))
 
         return self._write("insert_shrink", row)
 
@@ -200,7 +199,7 @@ class HotPathDB:
         when = time.time() if ts is None else ts
         first = (when, output_id, device_id, layer, model, input_ref)
         rest = (score, tops_used, latency_ms, hardware)
-        return self._write("insert_model_output", lambda: (*first, json_text(output), *rest))
+        return self._write("insert_model_output", lambda: (*first, _json(output), *rest))
 
     def update_device_status(
         self,
@@ -214,7 +213,7 @@ class HotPathDB:
     ) -> bool:
         """Record a device's heartbeat; ``status`` is ONLINE, OFFLINE, BUSY or ERROR."""
         row = (device_id, layer, name, status, memory_mb, tops_allocated, time.time())
-        return self._write("upsert_device", lambda: (*row, None if metadata is None else json_text(metadata)))
+        return self._write("upsert_device", lambda: (*row, None if metadata is None else _json(metadata)))
 
     def update_layer_state(
         self,
@@ -230,7 +229,7 @@ class HotPathDB:
         def row() -> Row:
             budget = devices.layer(layer).tops if tops_available is None else tops_available
             used = (memory_used_gb, tops_used, budget, event_count)
-            return (layer, json_text(active_devices), *used, time.time())
+            return (layer, _json(active_devices), *used, time.time())
 
         return self._write("upsert_layer", row)
 
@@ -376,6 +375,12 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 row[name] = msgspec.json.decode(value)
     return row
+
+
+def _json(value: object) -> str:
+    """Return a value as JSON text; raises EventInvalid for what JSON cannot say."""
+    codec.check_finite(value)
+    return json_text(value)
 
 
 def _named(event_id: str) -> str:

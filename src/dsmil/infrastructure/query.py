@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from dsmil.errors import QueryRefused, QueryTooLong, StoreUnavailable
 
 #: Virtual-machine steps between looks at the clock.
 _STEPS: Final = 10_000
+_NOTHING: Final = re.compile(r"--[^\n]*|/\*.*?\*/|[\s;]", re.DOTALL)
 #: Longest value a query may build; a row of the store is far smaller.
 _MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 
@@ -57,8 +59,10 @@ def _run(connection: apsw.Connection, sql: str, max_rows: int, max_seconds: floa
     columns: list[str] = []
     statements = itertools.count()
 
-    def begin(cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+    def begin(cursor: apsw.Cursor, text: str, _bindings: object) -> bool:
         """Note the columns, which are gone once a statement without rows has run; refuse a second one."""
+        if not _NOTHING.sub("", text):
+            return True  # a comment behind the statement
         columns.extend(column[0] for column in cursor.get_description())
         return next(statements) == 0
 
