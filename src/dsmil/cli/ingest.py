@@ -16,18 +16,32 @@ if TYPE_CHECKING:
 @click.command("ingest")
 @click.argument("feed", required=False)
 @click.argument("files", nargs=-1, metavar="FILE...")
+@click.option("--follow", is_flag=True, help="Keep reading what is added, through rotations, until Ctrl-C.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="With --follow: most records a second per file.")
 @click.option("--list", "list_feeds", is_flag=True, help="List the feeds and end.")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_json: bool) -> int:
+def COMMAND(
+    *,
+    feed: str | None,
+    files: tuple[str, ...],
+    follow: bool,
+    rate: float | None,
+    list_feeds: bool,
+    as_json: bool,
+) -> int:
     """Read log files of format FEED into the fabric; - is standard input, gzip is recognised.
 
     Reading a file again adds nothing: every record has an id made from its content. A line that is no record
     becomes a dead letter with file and line number (exit code 65); a last line that is still being written
     is left for the next reading.
 
+    With --follow the place in each file is kept in the state directory: after any stop, kill -9 included, reading
+    goes on where it was, and no line is lost or counted twice. While the broker takes nothing, nothing is read.
+
     \b
     Examples:
+      dsmil ingest suricata-eve /var/log/suricata/eve.json --follow
       dsmil ingest suricata-eve /var/log/suricata/eve.json
       zcat old.json.gz | dsmil ingest suricata-eve -
     """
@@ -39,6 +53,11 @@ def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_js
     if not files:
         msg = "name at least one FILE, or - for standard input"
         raise click.UsageError(msg)
+    if follow:
+        return _follow(feed, files, rate)
+    if rate is not None:
+        msg = "--rate goes with --follow"
+        raise click.UsageError(msg)
     reading = Ingest(find_source(feed), settings())
     tally = _with_progress(reading, files) if console(stderr=True).is_terminal else reading.run(files)
     if as_json:
@@ -46,6 +65,22 @@ def COMMAND(*, feed: str | None, files: tuple[str, ...], list_feeds: bool, as_js
     else:
         _tell(tally)
     return BAD_INPUT if tally.dead or tally.problems else 0
+
+
+def _follow(feed: str, files: tuple[str, ...], rate: float | None) -> int:
+    from pathlib import Path
+
+    from dsmil import log
+    from dsmil.services.follow import FollowedFile
+    from dsmil.services.host import host_parts
+    from dsmil.services.ingest import find_source
+
+    if "-" in files:
+        msg = "standard input cannot be followed; name files"
+        raise click.UsageError(msg)
+    chosen = settings()
+    log.configure(chosen.log_level)
+    return host_parts([FollowedFile(find_source(feed), Path(file), chosen, rate=rate) for file in files], chosen)
 
 
 def _with_progress(reading: Any, files: tuple[str, ...]) -> Tally:  # noqa: ANN401 - imported late

@@ -35,10 +35,14 @@ def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.so
 
     A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew.
     """
+    return host_parts(make_parts(names, settings), settings, metrics_socket=metrics_socket)
+
+
+def host_parts(parts: Sequence[Part], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
+    """Run parts that are made already, as :func:`run_parts` does."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parts = make_parts(names, settings)
     return Host(parts, settings, stop, metrics_socket).run()
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dsmil import log, sources
 from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, UnknownName
 from dsmil.events import codec
-from dsmil.events.handling import Dead
-from dsmil.events.streams import DEAD_LETTERS, StreamName
-from dsmil.infrastructure.connection import translated
+from dsmil.events.streams import StreamName
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.registry import discover
-from dsmil.services.letters import source_letter
+from dsmil.services.letters import append_letters, source_letter
 from dsmil.services.retry import pause
 from dsmil.sources._feed import Reader
 from dsmil.sources._files import RecordFile
@@ -117,17 +115,7 @@ class Ingest:
         self._tally.dead += 1
         if len(self._tally.problems) < 10:  # noqa: PLR2004 - the first few tell the kind, the letters all
             self._tally.problems.append(f"{record.place}: {cause}")
-        self._letters.append(
-            source_letter(
-                record.raw,
-                Dead(cause.cause, cause.detail),
-                feed=self._source.name,
-                place=record.place,
-                target=StreamName.L3_IN,
-                cut=record.cut,
-                now=time.time(),
-            )
-        )
+        self._letters.append(source_letter(record, cause, self._source.name, time.time()))
 
     def _flush(self, bus: RedisStreamsClient) -> None:
         """Hand over what was read, and go on only when the broker has it.
@@ -147,12 +135,7 @@ class Ingest:
 
     def _hand_over(self, bus: RedisStreamsClient) -> None:
         if self._letters:
-            with translated("writing dead letters"):
-                pipeline = bus.client.pipeline(transaction=False)
-                for letter in self._letters:
-                    fields: Any = letter
-                    pipeline.xadd(DEAD_LETTERS, fields)
-                pipeline.execute()
+            append_letters(bus, self._letters)
             self._letters.clear()
         if self._bodies:
             bus.append(StreamName.L3_IN, self._bodies)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dsmil.errors import BusRefused
+from dsmil.errors import BusRefused, EventInvalid
 from dsmil.events.handling import Dead
-from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD
+from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.entries import Entry, id_order
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 if TYPE_CHECKING:
     from dsmil.config import Settings
+    from dsmil.sources._feed import RawRecord
 
 #: Larger entries keep this much of their bytes, and the digest of all of them.
 MAX_RAW_BYTES: Final = 16 * 1024 * 1024
@@ -43,24 +44,31 @@ def dead_letter(
     return tuple((fields | _kept(raw)).items())
 
 
-def source_letter(
-    raw: bytes, dead: Dead, *, feed: str, place: str, target: str, now: float, cut: int = 0
-) -> dict[str, bytes]:
+def source_letter(record: RawRecord, cause: EventInvalid, feed: str, now: float) -> dict[str, bytes]:
     """Return the fields of the dead letter for a record that never became an event: a line of a file."""
     fields: dict[str, bytes] = {
-        "cause": dead.cause.encode("utf-8", "replace"),
-        "detail": dead.detail[:2000].encode("utf-8", "replace"),
+        "cause": cause.cause.encode("utf-8", "replace"),
+        "detail": cause.detail[:2000].encode("utf-8", "replace"),
         "service": f"ingest {feed}".encode(),
-        "stream": target.encode(),
-        "source": place.encode("utf-8", "replace"),
+        "stream": StreamName.L3_IN.encode(),
+        "source": record.place.encode("utf-8", "replace"),
         "attempts": b"1",
         "first_seen": f"{now:.3f}".encode(),
         "last_seen": f"{now:.3f}".encode(),
         "form": b"record",
     }
-    if cut:
-        fields["truncated"] = f"the last {cut} bytes were not kept".encode()
-    return fields | _kept(raw)
+    if record.cut:
+        fields["truncated"] = f"the last {record.cut} bytes were not kept".encode()
+    return fields | _kept(record.raw)
+
+
+def append_letters(bus: RedisStreamsClient, letters: list[dict[str, bytes]]) -> None:
+    """Add dead letters in one round trip; raises Unavailable."""
+    with translated("writing dead letters"):
+        pipeline = bus.client.pipeline(transaction=False)
+        for letter in letters:
+            pipeline.xadd(DEAD_LETTERS, letter)
+        pipeline.execute()
 
 
 def _kept(raw: bytes) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Largest raw record, bytes: it must still fit into an event.
 MAX_RECORD_BYTES: Final = codec.MAX_EVENT_BYTES - 4096
 #: Distinct records whose repetitions are told apart within one reading.
-_REMEMBERED: Final = 1_000_000
+REMEMBERED: Final = 100_000
 
 
 class RawRecord(msgspec.Struct, frozen=True):
@@ -63,10 +63,11 @@ class Source(Protocol):
 class Reader:
     """Turns the records of one feed into events, with ids that a second reading gives again."""
 
-    def __init__(self, source: Source) -> None:
-        """Start a reading: ordinals count from here."""
+    def __init__(self, source: Source, seen: dict[bytes, int] | None = None) -> None:
+        """Start a reading: ordinals count from here, or go on from ``seen`` (digest -> times seen)."""
         self._source = source
-        self._seen: dict[bytes, int] = {}
+        self._seen = dict(seen or {})
+        self._changed: dict[bytes, int] = {}
 
     def event(self, record: RawRecord, ingest_ts: float) -> Event:
         """Return the event for a record; raises EventInvalid with its cause.
@@ -98,11 +99,16 @@ class Reader:
     def _ordinal(self, raw: bytes) -> int:
         """Return how many identical records came before, as far back as memory is kept."""
         digest = ids.digest(raw)
-        ordinal = self._seen.get(digest, 0)
-        self._seen[digest] = ordinal + 1
-        if len(self._seen) > _REMEMBERED:
+        ordinal = self._seen.pop(digest, 0)
+        self._seen[digest] = self._changed[digest] = ordinal + 1  # now the newest of them
+        if len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return ordinal
+
+    def take_changes(self) -> dict[bytes, int]:
+        """Return how often records were seen, for those read since the last call; for keeping across restarts."""
+        changed, self._changed = self._changed, {}
+        return changed
 
 
 def iso_seconds(text: object) -> float | None:
