@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -17,6 +17,27 @@ _MOST = (1 << 63) - 1
 _HOUR_MS = 3_600_000
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
+
+#: Documented variable -> field of :class:`Settings`.
+VARIABLES: Final = {
+    "REDIS_URL": "redis_url",
+    "REDIS_HOST": "redis_host",
+    "REDIS_PORT": "redis_port",
+    "REDIS_DB": "redis_db",
+    "REDIS_USERNAME": "redis_username",
+    "REDIS_PASSWORD": "redis_password",
+    "HOTPATH_DB": "hotpath_db",
+    "HOTPATH_FALLBACK": "hotpath_fallback",
+    "HOTPATH_MAX_BYTES": "hotpath_max_bytes",
+    "SHRINK_URL": "shrink_url",
+    "SHRINK_POLL_INTERVAL": "shrink_poll_interval",
+    "BATCH_SIZE": "batch_size",
+    "POLL_TIMEOUT": "poll_timeout_ms",
+    "LOG_LEVEL": "log_level",
+    "DSMIL_DEVICE_ID": "device_id",
+    "DSMIL_LAYER": "layer",
+    "DSMIL_STATE_DIR": "state_dir",
+}
 
 
 class Secret(str):

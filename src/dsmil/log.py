@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -9,6 +10,18 @@ from typing import Any
 import structlog
 
 from dsmil.text import printable
+
+
+class _Unfailing:
+    """Standard error, except that nobody reading it is no reason to stop working."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure(level: str = "INFO", *, json: bool | None = None) -> None:
@@ -29,7 +42,7 @@ def configure(level: str = "INFO", *, json: bool | None = None) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
 

@@ -25,7 +25,7 @@ def discover(folder: ModuleType, constant: str, *, required: bool = True) -> dic
         where = f"{folder.__name__}.{info.name}"
         try:
             module = import_module(where)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             msg = f"{where} does not import: {type(exc).__name__}: {exc}"
             raise RegistryError(msg) from exc
         part = getattr(module, constant, None)
@@ -34,8 +34,12 @@ def discover(folder: ModuleType, constant: str, *, required: bool = True) -> dic
                 msg = f"{where} has no {constant}; end the file with `{constant} = <its class>`"
                 raise RegistryError(msg)
             continue
-        if part.name in found:
-            msg = f"{where} offers {part.name!r}, which another file of {folder.__name__} offers too"
+        name = getattr(part, "name", None)
+        if not isinstance(name, str) or not name:
+            msg = f"{where}: what it offers as {constant} has no name"
             raise RegistryError(msg)
-        found[part.name] = part
+        if name in found:
+            msg = f"{where} offers {name!r}, which another file of {folder.__name__} offers too"
+            raise RegistryError(msg)
+        found[name] = part
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,20 @@ def test_what_is_only_away_is_told_from_what_is_wrong() -> None:
     away = {kind.__name__ for kind in ALL if issubclass(kind, Unavailable)}
     assert {"BusUnavailable", "BusRefused", "GroupLost", "StoreUnavailable"} <= away
     assert not issubclass(StoreTooNew, Unavailable)
+
+
+def test_every_cause_of_an_invalid_event_is_documented() -> None:
+    """``EventInvalid.cause`` promises it: people look the word up when they find it in a dead letter."""
+    package = Path(errors.__file__).parent
+    causes = {
+        str(node.args[0].value)
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "EventInvalid"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"malformed_json", "duplicate_key", "bad_time"} <= causes
+    documented = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    assert {cause for cause in causes if f"`{cause}`" not in documented} == set()

@@ -112,6 +112,23 @@ def test_a_time_that_is_no_time_is_an_invalid_event(ts: float) -> None:
 
 
 @pytest.mark.parametrize(
+    "field",
+    [
+        "source_device",
+        "source_layer",
+        "token_id",
+        "clearance",
+        "ts",
+        "ingest_ts",
+        "score",
+    ],
+)
+def test_a_number_too_long_to_be_printed_is_out_of_range_too(field: str) -> None:
+    with pytest.raises(EventInvalid):
+        make(**{field: 10**5000})
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"source_device": 0},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -54,6 +56,34 @@ def test_identical_records_are_different_events() -> None:
     ids = [event.event_id for event in read(*[b'{"t":5}'] * 50)]
     assert len(set(ids)) == 50
     assert ids[:3] == [event.event_id for event in read(*[b'{"t":5}'] * 3)]
+
+
+def test_a_reading_goes_on_where_an_earlier_one_stopped() -> None:
+    whole = [event.event_id for event in read(*[b'{"t":5}'] * 4, b'{"t":6}')]
+    first = Reader(Probe(), {})
+    halves = [first.event(RawRecord(b'{"t":5}', "log:1"), NOW).event_id for _ in range(2)]
+    changes = first.take_changes()
+    assert first.take_changes() == {}
+    second = Reader(Probe(), changes)
+    halves += [second.event(RawRecord(b'{"t":5}', "log:1"), NOW).event_id for _ in range(2)]
+    halves.append(second.event(RawRecord(b'{"t":6}', "log:1"), NOW).event_id)
+    assert halves == whole
+    assert sorted(second.take_changes().values()) == [1, 4]
+
+
+def test_a_long_reading_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of a file (not a follower) never asks for the changes."""
+    monkeypatch.setattr("dsmil.sources._feed.REMEMBERED", 10)
+    reader = Reader(Probe())
+    for n in range(100):
+        reader.event(RawRecord(b'{"t":%d}' % n, "log:1"), NOW)
+    assert len(reader._seen) == 10
+    assert reader._changed is None
+
+
+def test_a_record_whose_end_was_cut_off_is_too_large_whatever_it_says() -> None:
+    with pytest.raises(EventInvalid, match="too_large: 17 bytes"):
+        Reader(Probe()).event(RawRecord(b'{"t":5}', "log:1", cut=10), NOW)
 
 
 def test_records_that_differ_only_in_spacing_are_different_records() -> None:
@@ -131,6 +161,21 @@ def test_a_bad_record_has_its_cause(raw: bytes, cause: str) -> None:
 )
 def test_an_iso_time_in_any_offset(text: str, seconds: float) -> None:
     assert iso_seconds(text) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this process into a time zone far from UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_time_without_an_offset_is_utc_wherever_it_is_read() -> None:
+    assert iso_seconds("2023-09-04T09:00:00") == iso_seconds("2023-09-04T09:00:00Z") == 1693818000.0
 
 
 def test_no_time_is_no_time() -> None:

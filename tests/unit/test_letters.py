@@ -8,11 +8,13 @@ import json
 import pytest
 
 from dsmil.config import Settings
+from dsmil.errors import EventInvalid
 from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import MAX_RAW_BYTES, Letter, dead_letter, read_letter, read_letters, source_letter
+from dsmil.sources._feed import RawRecord
 
 
 def entry(fields: dict[bytes, bytes] | None) -> Entry:
@@ -88,9 +90,8 @@ def test_the_detail_is_bounded_and_lone_surrogates_do_not_stop_a_letter() -> Non
 
 
 def test_a_record_that_never_became_an_event() -> None:
-    fields = source_letter(
-        b"{\xff", Dead("bad_utf8", "d"), feed="suricata-eve", place="eve\udcff.json:7", target="L3_IN", now=5.5
-    )
+    record = RawRecord(b"{\xff", "eve\udcff.json:7")
+    fields = source_letter(record, EventInvalid("bad_utf8", "d"), "suricata-eve", 5.5)
     assert Letter.parse("1-0", {k.encode(): v for k, v in fields.items()}) == Letter(
         id="1-0",
         cause="bad_utf8",
@@ -104,6 +105,12 @@ def test_a_record_that_never_became_an_event() -> None:
         form="record",
         raw=b"{\xff",
     )
+
+
+def test_a_record_whose_end_was_not_kept_says_so() -> None:
+    fields = source_letter(RawRecord(b"x" * 10, "f:1", cut=7), EventInvalid("too_large", "d"), "f", 5.5)
+    letter = Letter.parse("1-0", {k.encode(): v for k, v in fields.items()})
+    assert (letter.raw, letter.truncated) == (b"x" * 10, "the last 7 bytes were not kept")
 
 
 def test_foreign_fields_of_a_letter_are_left_out() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dsmil.cli._errors import NO
+from dsmil.cli._errors import BAD_INPUT, NO
 from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, settings, state_dir_option, table
 
 if TYPE_CHECKING:
@@ -23,11 +23,19 @@ def COMMAND() -> None:
     Examples:
       dsmil dlq list
       dsmil dlq show 1795458512762-0
+      dsmil dlq redrive --all --cause handler_failed
     """
 
 
 @COMMAND.command("list")
-@click.option("-n", "--limit", default=50, show_default=True, help="How many of the newest.")
+@click.option(
+    "-n",
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="How many of the newest.",
+)
 @AS_JSON
 @state_dir_option
 def list_letters(*, limit: int, as_json: bool) -> int:
@@ -69,6 +77,47 @@ def show_letter(*, letter_id: str, as_json: bool) -> int:
             continue
         click.echo(f"{name:11} {safe(clock(value) if name.endswith('_seen') else value, 4000)}")
     return 0
+
+
+@COMMAND.command("redrive")
+@click.argument("letter_ids", nargs=-1, metavar="ID...")
+@click.option("--all", "everything", is_flag=True, help="All letters that were not put back yet.")
+@click.option("--cause", help="With --all: only those with this cause, e.g. handler_failed.")
+@AS_JSON
+@state_dir_option
+def redrive_letters(*, letter_ids: tuple[str, ...], everything: bool, cause: str | None, as_json: bool) -> int:
+    """Put dead letters back into the stream they came from, under the same event ids.
+
+    What is still no event stays, with the reason (exit code 65). The letters themselves are kept.
+    """
+    from dsmil.infrastructure.redis_streams import RedisStreamsClient
+    from dsmil.services.letters import read_letter, read_letters
+    from dsmil.services.redrive import Redriven, redrive, redriven_ids
+
+    if everything == bool(letter_ids):
+        msg = "name letters, or use --all"
+        raise click.UsageError(msg)
+    chosen = settings()
+    results = []
+    with RedisStreamsClient(settings=chosen) as bus:
+        if everything:
+            done = redriven_ids(bus)
+            letters = [one for one in read_letters(chosen, None)[0] if one.id not in done]
+            found = [one for one in reversed(letters) if cause in (None, one.cause)]
+        else:
+            named = {one: read_letter(chosen, one) for one in letter_ids}
+            results = [Redriven(one, "", "there is no such letter") for one, letter in named.items() if not letter]
+            found = [letter for letter in named.values() if letter]
+        results += [redrive(letter, bus) for letter in found]
+    if as_json:
+        print_json(results)
+    else:
+        for one in results:
+            click.echo(
+                f"{one.letter_id}  {f'put back as {one.event_id}' if not one.problem else safe(one.problem)}"
+            )
+        click.echo(f"{sum(not one.problem for one in results)} of {len(results)} put back", err=True)
+    return BAD_INPUT if any(one.problem for one in results) else 0
 
 
 def _shown(letter: Letter) -> dict[str, Any]:

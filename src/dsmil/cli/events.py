@@ -9,7 +9,14 @@ from dsmil.cli._shared import AS_JSON, console, open_store, print_json, state_di
 
 
 @click.command("events")
-@click.option("-n", "--limit", default=20, show_default=True, help="How many of the newest events.")
+@click.option(
+    "-n",
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="How many of the newest events.",
+)
 @click.option("--severity", type=click.Choice(["LOW", "MEDIUM", "HIGH", "CRITICAL"], case_sensitive=False))
 @AS_JSON
 @state_dir_option

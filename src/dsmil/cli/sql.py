@@ -7,7 +7,7 @@ import click
 from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, state_dir_option, table
 
 
-@click.command("sql")
+@click.command("sql", context_settings={"ignore_unknown_options": True})  # it may begin with a comment
 @click.argument("statement")
 @click.option("--max-rows", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--max-seconds", default=5.0, show_default=True, type=click.FloatRange(0.01))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
+@click.option("--watch", is_flag=True, help="Show it anew every second until Ctrl-C.")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, as_json: bool) -> int:
+def COMMAND(*, watch: bool, as_json: bool) -> int:
     """Show the state of the fabric; exits 0 only while it runs.
 
     Per stream and group: entries added, settled, in work (pending), unread, and the imbalance of these, which
@@ -25,21 +27,46 @@ def COMMAND(*, as_json: bool) -> int:
     \b
     Examples:
       dsmil status
+      dsmil status --watch
       dsmil status --json | jq .broker.dead_letters
     """
     from dsmil.infrastructure.status import collect
 
+    if watch:
+        _watch(as_json=as_json)
     found = collect(settings())
     if as_json:
         print_json(found)
-        return 0 if found["running"] else NO
-    screen = console()
+    else:
+        _show(console(), found)
+    return 0 if found["running"] else NO
+
+
+def _show(screen: Console, found: dict[str, Any]) -> None:
     _head(screen, found)
     if "streams" in found["broker"]:
         _streams(screen, found["broker"]["streams"])
     if "devices" in found["store"]:
         _store(screen, found["store"])
-    return 0 if found["running"] else NO
+
+
+def _watch(*, as_json: bool) -> NoReturn:
+    """Show the state every second; one JSON line each for scripts."""
+    from dsmil.infrastructure.status import collect
+
+    screen = console()
+    while True:
+        found = collect(settings())
+        if as_json:
+            print_json(found)
+        else:
+            with screen.capture() as frame:
+                _show(screen, found)
+            # Home, then each line to its end, then the rest of the screen: no flicker.
+            lines = frame.get().replace("\n", "\x1b[K\n") if screen.is_terminal else frame.get()
+            start, end = ("\x1b[H", "\x1b[J") if screen.is_terminal else ("", "")
+            click.echo(f"{start}{lines}{end}", nl=False)
+        time.sleep(1.0)
 
 
 def _head(screen: Console, found: dict[str, Any]) -> None:

@@ -13,7 +13,14 @@ from dsmil.cli._shared import AS_JSON, clock, console, print_json, safe, setting
 
 @click.command("tail")
 @click.argument("stream", default="SOC_EVENTS")
-@click.option("-n", "--lines", default=10, show_default=True, help="Start with this many of the newest events.")
+@click.option(
+    "-n",
+    "--lines",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0, 1_000_000),
+    help="Start with this many of the newest events.",
+)
 @click.option("--no-follow", is_flag=True, help="End after those instead of waiting for more.")
 @AS_JSON
 @state_dir_option

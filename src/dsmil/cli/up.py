@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
 
     chosen = settings()
     log.configure(chosen.log_level)
-    screen = console(stderr=not demo)
+    screen = _Screen(console(stderr=not demo))
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopped.append(number))
@@ -72,7 +73,18 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
     return 0
 
 
-def _show(fabric: Supervisor, chosen: Settings, screen: Console, stopped: list[int]) -> None:
+class _Screen:
+    """A console that goes quiet when nobody reads it any more: the fabric goes on, or stops in order."""
+
+    def __init__(self, inner: Console) -> None:
+        self._inner = inner
+
+    def print(self, *things: Any, style: str | None = None) -> None:  # noqa: ANN401 - anything rich prints
+        with contextlib.suppress(OSError, ValueError):
+            self._inner.print(*things, style=style)
+
+
+def _show(fabric: Supervisor, chosen: Settings, screen: _Screen, stopped: list[int]) -> None:
     """Tend the fabric and print each SOC event that is published from now on."""
     from dsmil.errors import DsmilError
     from dsmil.events.streams import StreamName

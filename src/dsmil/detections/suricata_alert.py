@@ -21,6 +21,8 @@ SEVERITY: Final = {1: Severity.HIGH, 2: Severity.MEDIUM, 3: Severity.LOW}
 #: A record larger than this stays where it is, and the finding refers to it.
 MAX_RAW_BYTES: Final = 96 * 1024
 
+#: A field longer than this is not repeated; the record has it.
+_MAX_MATCHED: Final = 1024
 _TECHNIQUE: Final = re.compile(r"T\d{4}(\.\d{3})?")
 _TACTIC: Final = re.compile(r"TA\d{4}")
 #: What of the record a finding repeats as the fields that matched.
@@ -70,7 +72,7 @@ class SuricataAlert:
             "category": alert.get("category"),
             "action": alert.get("action"),
             "sensor_severity": alert.get("severity"),
-            "matched": {key: record[key] for key in _MATCHED if key in record},
+            "matched": {key: record[key] for key in _MATCHED if key in record and _is_short(record[key])},
         }
         tactics = _ids(alert, "mitre_tactic_id", _TACTIC)
         if tactics:
@@ -96,6 +98,10 @@ class SuricataAlert:
             origin=event.origin,
             flags=(*event.flags, *flags),
         )
+
+
+def _is_short(value: object) -> bool:
+    return not isinstance(value, str | dict | list) or len(str(value)) <= _MAX_MATCHED
 
 
 def map_severity(value: object) -> tuple[Severity, tuple[str, ...]]:

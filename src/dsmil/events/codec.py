@@ -109,6 +109,7 @@ def decode_soc(raw: bytes) -> SocEvent:
         raise EventInvalid("bad_field", f"not a SOC event: {', '.join(missing)} missing")
     fields.setdefault("shrink_metrics", None)
     fields.setdefault("l8_enrichment", {})
+    fields["original_severity"] = parse_severity(fields["original_severity"])[0]
     return cast("SocEvent", _from_fields(fields, None, SocEvent, _SOC_FIELDS))
 
 

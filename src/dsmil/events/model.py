@@ -257,7 +257,7 @@ def check(event: Event) -> None:
         if not 0 <= number <= _MAX_INTEGER:
             raise EventInvalid("bad_field", f"{name}={_shown(number)} is not within 0 and 2^63-1")
     if event.score is not None and not 0 <= event.score <= 1:
-        raise EventInvalid("bad_field", f"score={event.score!r} is not 0-1")
+        raise EventInvalid("bad_field", f"score={_shown(event.score)} is not 0-1")
 
 
 def _shown(number: object) -> str:

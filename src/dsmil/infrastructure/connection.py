@@ -39,6 +39,19 @@ def broker_url(settings: Settings) -> str:
     return f"redis://{host}:{settings.redis_port}/{settings.redis_db}"
 
 
+def broker_choice(settings: Settings) -> tuple[str, str]:
+    """Return the address that :func:`broker_url` gives, without credentials, and why it is that one."""
+    if settings.redis_url:
+        reason = "REDIS_URL names it"
+    elif settings.redis_explicit:
+        reason = "REDIS_HOST, REDIS_PORT or REDIS_DB names it"
+    elif StateDir(settings.state_dir).running() is not None:
+        reason = "the running instance's"
+    else:
+        reason = "the default; `dsmil up` starts a private one instead"
+    return public_url(broker_url(settings)), reason
+
+
 def public_url(url: str) -> str:
     """Return an address without its credentials, for people and logs."""
     scheme, _, rest = url.partition("://")

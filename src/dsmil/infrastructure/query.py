@@ -44,6 +44,8 @@ def query(path: Path, sql: str, *, max_rows: int = 1000, max_seconds: float = 5.
         raise QueryTooLong(f"stopped after {max_seconds:g} s; narrow it down, or raise the limit") from None
     except apsw.ExecTraceAbort:
         raise QueryRefused("one statement at a time, please") from None
+    except UnicodeDecodeError:
+        raise QueryRefused("a value is text that is not UTF-8; look at it with hex(...)") from None
     except apsw.AuthError as exc:
         raise QueryRefused(f"{exc}: the store is read-only here, only SELECT and looking pragmas run") from None
     except (apsw.CantOpenError, apsw.IOError, apsw.BusyError, apsw.CorruptError, apsw.NotADBError) as exc:

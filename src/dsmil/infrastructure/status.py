@@ -63,7 +63,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
             picture["version"] = f"{info.get('server_name', 'redis')} {_version(info)}"
             picture["used_memory"] = info["used_memory"]
             picture["maxmemory_policy"] = info.get("maxmemory_policy")
-            picture["durability"] = _durability(bus)
+            picture["durability"] = durability(bus)
             picture["streams"] = [_stream(bus, stream) for stream in StreamName]
             picture["dead_letters"] = int(bus.client.xlen(DEAD_LETTERS))
     except DsmilError as exc:
@@ -77,7 +77,8 @@ def _version(info: dict[str, Any]) -> str:
     return str(info.get("valkey_version") or info.get("redis_version"))
 
 
-def _durability(bus: RedisStreamsClient) -> str:
+def durability(bus: RedisStreamsClient) -> str:
+    """Return when the broker writes to disk: everysec, always, no, or none; unknown when it does not say."""
     try:
         with translated("asking for durability"):
             found: Any = bus.client.config_get("append*")

@@ -86,7 +86,7 @@ class FollowedFile:
                     continue
                 fresh = follower.generation != generation
                 if fresh:
-                    reader, generation = Reader(self._source), follower.generation
+                    reader, generation = Reader(self._source, {}), follower.generation
                 if not self._hand_over(self._events(reader, records), bus, stop):
                     break  # not saved: read again at the next start
                 positions.save(follower.position, reader.take_changes(), fresh=fresh)

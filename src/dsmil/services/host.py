@@ -80,7 +80,7 @@ class Host:
         server = None
         if self._socket is not None:
             bus = RedisStreamsClient(settings=self._settings)
-            server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._db))
+            server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._db), bus)
         # A bare wait() would not let a signal handler run on every platform.
         while not self._stop.wait(1.0):
             pass

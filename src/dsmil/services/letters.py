@@ -128,8 +128,8 @@ class Letter(msgspec.Struct, kw_only=True, omit_defaults=True):
         return msgspec.convert({**texts, "id": entry_id, "raw": raw}, cls)
 
 
-def read_letters(settings: Settings, limit: int) -> tuple[list[Letter], int]:
-    """Return the newest dead letters, newest first, and how many there are in all."""
+def read_letters(settings: Settings, limit: int | None) -> tuple[list[Letter], int]:
+    """Return the newest dead letters (all when ``limit`` is None), newest first, and how many there are."""
     with RedisStreamsClient(settings=settings) as bus, translated("reading dead letters"):
         rows: Any = bus.client.xrevrange(DEAD_LETTERS, count=limit)
         total = int(bus.client.xlen(DEAD_LETTERS))

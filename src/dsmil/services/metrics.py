@@ -93,9 +93,15 @@ def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
     yield status
 
 
-def health(vitals: Sequence[Vitals]) -> dict[str, Any]:
-    """Return {status, device_id, layer, checks}: unhealthy when no work can be done, degraded when some can."""
+def health(vitals: Sequence[Vitals], fsync: str = "") -> dict[str, Any]:
+    """Return {status, device_id, layer, checks}: unhealthy when no work can be done, degraded when some can.
+
+    ``fsync`` is how durable the broker is: everysec, always, no, or none; it is part of its check's name.
+    """
     checks = {f"{part.name}.{check}": problem or "ok" for part in vitals for check, problem in part.checks.items()}
+    if fsync:
+        lost = "" if fsync in {"everysec", "always"} else "the broker loses what it accepted when it stops"
+        checks[f"broker.fsync={fsync}"] = lost or "ok"
     broken = {check for part in vitals for check, problem in part.checks.items() if problem}
     status = "unhealthy" if broken & _VITAL else "degraded" if broken else "healthy"
     first = vitals[0].device_id

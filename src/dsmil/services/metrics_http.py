@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from dsmil import log
 from dsmil.errors import DsmilError
+from dsmil.infrastructure.status import durability
 from dsmil.services.metrics import health
 from dsmil.services.wsgi import serve
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from wsgiref.simple_server import WSGIServer
 
+    from dsmil.infrastructure.redis_streams import RedisStreamsClient
     from dsmil.services.metrics import PartsCollector
     from dsmil.services.part import Part
 
@@ -37,7 +39,16 @@ def listen(first: int = FIRST_PORT) -> socket.socket:
     raise DsmilError(msg)
 
 
-def serve_parts(sock: socket.socket, parts: Sequence[Part], collector: PartsCollector) -> WSGIServer:
+def _fsync(bus: RedisStreamsClient) -> str:
+    try:
+        return durability(bus).split(":")[0]
+    except DsmilError:
+        return ""  # the parts' own checks say that the broker is away
+
+
+def serve_parts(
+    sock: socket.socket, parts: Sequence[Part], collector: PartsCollector, bus: RedisStreamsClient
+) -> WSGIServer:
     """Answer on ``sock`` from a thread of its own; ``shutdown()`` of what is returned ends it."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -56,7 +67,7 @@ def serve_parts(sock: socket.socket, parts: Sequence[Part], collector: PartsColl
                     "503 Service Unavailable",
                 )
         elif path == "/health":
-            found = health([part.vitals() for part in parts])
+            found = health([part.vitals() for part in parts], _fsync(bus))
             status = "503 Service Unavailable" if found["status"] == "unhealthy" else "200 OK"
             body, kind = msgspec.json.encode(found), "application/json"
         else:

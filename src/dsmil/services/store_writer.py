@@ -74,6 +74,7 @@ class StoreWriter:
         self._problems = {"broker": "not started", "store": "not started"}
         self._positions: dict[StreamName, str] = {}
         self._epoch = ""
+        self._failures = 0
         self._next_look = self._next_retention = 0.0
         self._client: redis.Redis
         self._reading: redis.Redis
@@ -102,18 +103,16 @@ class StoreWriter:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
         self._client = connect(broker_url(self._settings), self._settings)
         self._reading = reading_client(self._client)
-        failures = 0
         while not stop.is_set():
             try:
                 self._open()
                 try:
-                    failures = 0
                     self._follow(stop)
                 finally:
                     self._store.close()
             except Unavailable as exc:
-                failures += 1
-                wait = pause(failures)
+                self._failures += 1
+                wait = pause(self._failures)
                 self._problems[_which(exc)] = str(exc)
                 self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                 self._client.connection_pool.disconnect()
@@ -149,6 +148,7 @@ class StoreWriter:
             if now >= self._next_retention:
                 self._retain()
                 self._next_retention = now + _RETENTION_EVERY_S
+            self._failures = 0
 
     def _look_around(self) -> None:
         """Start over where our position cannot be believed; rows that are there already absorb the overlap.

@@ -15,10 +15,10 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
-from dsmil.errors import BusUnavailable
+from dsmil.errors import BusUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
-from dsmil.infrastructure.connection import broker_url, public_url
+from dsmil.infrastructure.connection import broker_url, public_url, translated
 from dsmil.infrastructure.groups import load_functions
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -96,9 +96,7 @@ class Supervisor:
     def _start_broker(self) -> str:
         settings = self._settings
         if settings.redis_url or settings.redis_explicit:
-            url = broker_url(settings)
-            self._say(f"broker   {public_url(url)} (given)")
-            return url
+            return broker_url(settings)
         self._broker_mode = "system" if self._system_broker else "bundled"
         binary = system_binary() if self._system_broker else bundled_binary()
         self._broker = Broker(binary, settings.state_dir, durable=self._durable)
@@ -109,9 +107,14 @@ class Supervisor:
 
     def _prepare_streams(self, url: str) -> None:
         with RedisStreamsClient(url, settings=self._settings) as bus:
-            if not bus.connect():
-                remedy = "start it, correct REDIS_URL or REDIS_HOST/PORT, or unset them to use the bundled broker"
-                raise BusUnavailable(f"the broker at {public_url(url)} does not answer; {remedy}")
+            try:
+                with translated("connecting"):
+                    bus.client.ping()
+            except Unavailable as exc:
+                remedy = "start it, correct REDIS_URL or REDIS_HOST/PORT, or unset them for the bundled broker"
+                raise BusUnavailable(f"the broker at {public_url(url)} cannot be used ({exc}); {remedy}") from exc
+            if self._broker is None:
+                self._say(f"broker   {public_url(url)} (given)")
             made = bus.initialize_streams()
             if not all(made.values()):
                 raise BusUnavailable(f"streams not made: {', '.join(n for n, ok in made.items() if not ok)}")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Largest raw record, bytes: it must still fit into an event.
 MAX_RECORD_BYTES: Final = codec.MAX_EVENT_BYTES - 4096
+#: Longest value of an entity, characters: a URL or a path fits.
+MAX_ENTITY: Final = 2048
 #: Distinct records whose repetitions are told apart within one reading.
 REMEMBERED: Final = 100_000
 
@@ -64,10 +66,14 @@ class Reader:
     """Turns the records of one feed into events, with ids that a second reading gives again."""
 
     def __init__(self, source: Source, seen: dict[bytes, int] | None = None) -> None:
-        """Start a reading: ordinals count from here, or go on from ``seen`` (digest -> times seen)."""
+        """Start a reading: ordinals count from here, or go on from ``seen`` (digest -> times seen).
+
+        With ``seen``, empty or not, the changes to it are kept for :meth:`take_changes`.
+        """
         self._source = source
         self._seen = dict(seen or {})
-        self._changed: dict[bytes, int] = {}
+        #: What has changed since :meth:`take_changes`; None when nobody will ask.
+        self._changed: dict[bytes, int] | None = None if seen is None else {}
 
     def event(self, record: RawRecord, ingest_ts: float) -> Event:
         """Return the event for a record; raises EventInvalid with its cause.
@@ -100,7 +106,9 @@ class Reader:
         """Return how many identical records came before, as far back as memory is kept."""
         digest = ids.digest(raw)
         ordinal = self._seen.pop(digest, 0)
-        self._seen[digest] = self._changed[digest] = ordinal + 1  # now the newest of them
+        self._seen[digest] = ordinal + 1  # now the newest of them
+        if self._changed is not None:
+            self._changed[digest] = ordinal + 1
         if len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return ordinal
@@ -108,7 +116,7 @@ class Reader:
     def take_changes(self) -> dict[bytes, int]:
         """Return how often records were seen, for those read since the last call; for keeping across restarts."""
         changed, self._changed = self._changed, {}
-        return changed
+        return changed or {}
 
 
 def iso_seconds(text: object) -> float | None:
@@ -133,5 +141,5 @@ def iso_seconds(text: object) -> float | None:
 
 
 def unique(entities: Iterable[Entity]) -> tuple[Entity, ...]:
-    """Return the entities once each, in order."""
-    return tuple(dict.fromkeys(entities))
+    """Return the entities once each, in order; what is longer than any name or address is none."""
+    return tuple(dict.fromkeys(entity for entity in entities if len(entity.value) <= MAX_ENTITY))

@@ -101,8 +101,9 @@ class RecordFile:
 
     def _elements(self, document: bytes, number: int) -> Iterator[RawRecord]:
         text = document.decode(errors="surrogateescape")
-        at, line_at, line_number = text.index("[") + 1, 0, number
-        while (at := _skip(text, at, " \t\r\n,")) < len(text):
+        start = end = text.index("[") + 1
+        line_at, line_number = 0, number
+        while (at := _skip(text, end, " \t\r\n,")) < len(text):
             line_number += text.count("\n", line_at, at)
             line_at = at
             place = f"{self.name}:{line_number}"
@@ -112,12 +113,13 @@ class RecordFile:
                     self.problem = f"{place}: something follows the end of the JSON array"
                     yield RawRecord(rest, place)
                 return
-            end = _element_end(text, at)
-            if end is None:
+            if end > start and text.count(",", end, at) != 1:
+                self.problem = f"{place}: elements of the JSON array are not parted by one comma"
+            found = _element_end(text, at)
+            if found is None:
                 self.problem = f"{place}: the JSON array is damaged or ends early here"
-                end = len(text)
+            end = len(text) if found is None else found
             yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
-            at = end
         self.problem = self.problem or f"{self.name}: the JSON array has no end"
 
 
