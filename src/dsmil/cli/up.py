@@ -80,7 +80,7 @@ class _Screen:
         self._inner = inner
 
     def print(self, *things: Any, style: str | None = None) -> None:  # noqa: ANN401 - anything rich prints
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, SystemExit):  # the library ends the program at a broken pipe
             self._inner.print(*things, style=style)
 
 
