@@ -24,7 +24,13 @@ def closed_port() -> Iterator[int]:
 def runtime(closed_port: int) -> Iterator[dict[str, str]]:
     """Return variables that keep sockets in a short folder of these tests, and SHRINK away."""
     folder = Path(tempfile.mkdtemp(prefix="dsmil-t-"))
-    yield {"XDG_RUNTIME_DIR": str(folder), "SHRINK_URL": f"http://127.0.0.1:{closed_port}"}
+    yield {
+        "XDG_RUNTIME_DIR": str(folder),
+        "SHRINK_URL": f"http://127.0.0.1:{closed_port}",
+        # Hundreds of short processes: compile each module once, and leave nothing beside the sources.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+    }
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -32,4 +38,5 @@ def runtime(closed_port: int) -> Iterator[dict[str, str]]:
 def fabric(runtime: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
     """Return a running fabric that tests share: each looks only at events of its own."""
     with Fabric(tmp_path_factory.mktemp("shared") / "state", **runtime) as running:
+        running.settled()
         yield running

@@ -271,7 +271,10 @@ class Fabric:
                 if not found or found[0]["lag"] != 0 or found[0]["pending"] != 0:
                     return False  # also while the services are still starting
             ends = {stream: _last_id(client, stream) for stream in ("L3_IN", "SOC_EVENTS")}
-        reached = dict(self.rows("SELECT stream, last_id FROM stream_positions"))
+        try:
+            reached = dict(self.rows("SELECT stream, last_id FROM stream_positions"))
+        except sqlite3.OperationalError:
+            return False  # no store yet
         return all(end == "0-0" or reached.get(stream) == end for stream, end in ends.items())
 
 

@@ -105,6 +105,10 @@ def test_health(fabric: Fabric, port: str, device: int, layer: int) -> None:
     assert set(answer["checks"].values()) == {"ok"}
 
 
+def test_health_says_how_durable_the_broker_is(fabric: Fabric) -> None:
+    assert "everysec" in http_get(fabric.record["ports"]["metrics"], "/health")[1]
+
+
 def test_other_pages_are_not_there(fabric: Fabric) -> None:
     port = fabric.record["ports"]["metrics"]
     assert http_get(port, "/")[0] == 404
