@@ -210,7 +210,7 @@ def test_why_of_a_record_with_a_finding_leads_to_it(read: Fabric) -> None:
     assert "published" in steps[-1]["text"]
 
 
-@pytest.mark.parametrize("unknown", ["00000000-0000-7000-8000-000000000000", "", "' OR 1=1 --", "1-0", "\x1b[31m"])
+@pytest.mark.parametrize("unknown", ["00000000-0000-7000-8000-000000000000", "", "' OR 1=1 --\x1b[31m"])
 def test_unknown_ids_are_not_found(read: Fabric, unknown: str) -> None:
     for command in (("why",), ("dlq", "show")):
         done = read.cli(*command, "--", unknown)
@@ -314,12 +314,31 @@ def test_same_event_published_twice_is_one_row(read: Fabric) -> None:
     assert rows == [("LOW",)], "the first body wins and is immutable"
 
 
-def test_reader_of_a_pipe_may_leave(read: Fabric) -> None:
-    """``dsmil tail ... | head -1`` ends quietly."""
+@pytest.mark.parametrize(
+    "form",
+    [
+        "--json",
+        pytest.param(
+            "",
+            marks=pytest.mark.xfail(
+                strict=True, reason="the printing library answers a broken pipe with SystemExit(1)"
+            ),
+        ),
+    ],
+    ids=["json", "text"],
+)
+def test_reader_of_a_pipe_may_leave(read: Fabric, form: str) -> None:
+    """``dsmil tail ... | head -1`` ends quietly, and is no failure."""
+    given = "".join(json.dumps(FLOW | {"flow_id": number, "filler": "x" * 100}) + "\n" for number in range(1000))
+    assert read.cli("ingest", "suricata-eve", "-", given=given).code == 0
     shell = run(
-        *("bash", "-c", 'set -o pipefail; "$0" -m dsmil tail L3_IN -n 1000 --no-follow --json | head -c 10'),
+        *(
+            "bash",
+            "-c",
+            f'"$0" -m dsmil tail L3_IN -n 1000 --no-follow {form} | head -c 10; exit ${{PIPESTATUS[0]}}',
+        ),
         sys.executable,
         env=read.env,
     )
-    assert shell.err == ""
     assert len(shell.out) == 10
+    assert (shell.code, shell.err) == (0, "")

@@ -60,7 +60,7 @@ class Feed(NamedTuple):
     files: list[Read]
     #: File -> what ``dsmil ingest --json`` said of it.
     tallies: dict[Path, dict[str, Any]]
-    #: File -> SOC rows that were new after it.
+    #: File -> SOC rows that name it as their origin.
     new_rows: dict[Path, int]
     #: After the large file and nothing else.
     after_large: dict[str, Any]
@@ -79,16 +79,14 @@ def feed(fixtures: Path, runtime: dict[str, str], tmp_path_factory: pytest.TempP
     ]
     files = [read(path) for path in paths]
     with Fabric(tmp_path_factory.mktemp("feed") / "state", **runtime) as fabric:
-        tallies, new_rows = {}, {}
-        after_large: dict[str, Any] = {}
-        before = 0
-        for path in paths:
-            tallies[path] = fabric.json("ingest", "suricata-eve", path)
-            status = fabric.settled()
-            after_large = after_large or status
-            now = _soc_count(fabric)
-            new_rows[path] = now - before
-            before = now
+        tallies = {paths[0]: fabric.json("ingest", "suricata-eve", paths[0])}
+        after_large = fabric.settled()
+        tallies |= {path: fabric.json("ingest", "suricata-eve", path) for path in paths[1:]}
+        fabric.settled()
+        origins = fabric.rows("SELECT json_extract(context, '$.origin') FROM soc_events_cache")
+        found = Counter(Path(origin.rpartition(":")[0]) for (origin,) in origins)
+        new_rows = {path: found.pop(path, 0) for path in paths}
+        assert not found, "rows of no file"
         yield Feed(fabric, files, tallies, new_rows, after_large)
 
 
