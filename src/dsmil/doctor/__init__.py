@@ -1,0 +1,1 @@
+"""``dsmil doctor``: facts are collected once, checks judge them without effects, and little is mended by itself."""
