@@ -1,1 +1,1 @@
-"""``dsmil doctor``: facts are collected once, checks judge them without effects, and little is mended by itself."""
+"""``dsmil doctor``: facts are collected once, pure checks judge them, little is mended by itself."""

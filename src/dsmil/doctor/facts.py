@@ -91,6 +91,8 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int = 0
     #: Newest dead letter in words: cause, service, where, when.
     newest_letter: str = ""
+    #: Seconds since it was added.
+    newest_letter_s: float = 0.0
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +204,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """This process and this host."""
+    """The process that looks, and its host."""
 
     uid: int = 1000
     python: tuple[int, int, int] = (3, 11, 0)

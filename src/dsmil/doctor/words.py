@@ -31,8 +31,5 @@ def span(seconds: float) -> str:
 def redis_cli(broker: Broker, *words: str) -> str:
     """Return a command for a person's shell that talks to this broker."""
     scheme, _, rest = broker.address.partition("://")
-    if scheme == "unix":
-        place = ["-s", rest.partition("?")[0]]
-    else:
-        place = ["-u", broker.address]
+    place = ["-s", rest.partition("?")[0]] if scheme == "unix" else ["-u", broker.address]
     return shlex.join(["redis-cli", *place, *words])

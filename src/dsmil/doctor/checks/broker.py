@@ -51,7 +51,9 @@ def _away(broker: Broker) -> Finding:
     remedy = {
         "none": "start the fabric with `dsmil up`, or name a broker with REDIS_URL",
         "given": "start it, or correct REDIS_URL or REDIS_HOST/PORT/DB, user and password",
-    }.get(broker.mode, "look at broker/broker.log in the state directory; `dsmil up` starts a broker that died anew")
+    }.get(
+        broker.mode, "look at broker/broker.log in the state directory; `dsmil up` starts a broker that died anew"
+    )
     return error("broker.reach", f"{broker.address}: {broker.error}", remedy)
 
 
@@ -63,7 +65,7 @@ def _eviction(broker: Broker) -> Finding:
     command = redis_cli(broker, "CONFIG", "SET", "maxmemory-policy", _NEEDED)
     return error(
         "broker.eviction",
-        f"maxmemory-policy is {broker.policy or 'unknown'}{gone}: a full broker throws whole streams away, silently",
+        f"maxmemory-policy is {broker.policy or 'unknown'}{gone}: a full broker silently throws streams away",
         f"{command}{'' if ours else ', and the same in the configuration of the server'}",
         fix="noeviction" if ours else "",
     )

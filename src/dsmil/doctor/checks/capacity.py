@@ -57,9 +57,7 @@ def _room(facts: Facts) -> Finding:
     store, name = facts.store, "capacity.room"
     evidence = f"{size(store.used_bytes)} of {size(store.budget_bytes)} used"
     if store.used_bytes > _OVER_BUDGET * store.budget_bytes:
-        return warning(
-            name, f"{evidence}: nobody removes the oldest rows", "start the store writer: `dsmil up`"
-        )
+        return warning(name, f"{evidence}: nobody removes the oldest rows", "start the store writer: `dsmil up`")
     if store.fs_free is None or store.fs_total is None:
         return ok(name, evidence)
     free, what = store.fs_free, "its file system"
@@ -99,7 +97,7 @@ def _rate(store: Store) -> Finding:
         name,
         f"{evidence} the store is full after {span(lasts)}; full retention (24 h, SOC events 7 d) would take"
         f" {size(needed)} of {size(store.budget_bytes)}, so the oldest rows go earlier",
-        "raise HOTPATH_MAX_BYTES if there is memory for it, or feed less; the streams keep what the store gives up",
+        "raise HOTPATH_MAX_BYTES if there is memory for it, or feed less; the streams keep what it gives up",
     )
 
 
@@ -124,12 +122,12 @@ CHECK = Check(
     name="capacity",
     tells={
         "capacity.memory": "warning when less than 5 % or 256 MB of the host's memory is free",
-        "capacity.disk": "warning when the state directory's disk has less than 512 MB free, or less than twice the"
-        " bundled broker's data; error below 64 MB",
+        "capacity.disk": "warning when the state directory's disk has less than 512 MB free, or less than twice"
+        " the bundled broker's data; error below 64 MB",
         "capacity.room": "warning when the store's file system, or memory behind its tmpfs, is full before the"
         " byte budget is used up",
-        "capacity.rate": "warning when, at the rate of the last 10 minutes and the bytes of a row measured here, the"
-        " documented retention (24 h, SOC events 7 d) does not fit the byte budget",
+        "capacity.rate": "warning when, at the rate of the last 10 minutes and the bytes of a row measured here,"
+        " the documented retention (24 h, SOC events 7 d) does not fit the byte budget",
         "capacity.retention": "warning when rows are kept 10 minutes longer than their time",
     },
     run=run,

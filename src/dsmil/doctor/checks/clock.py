@@ -25,7 +25,9 @@ def _drift(facts: Facts) -> Finding:
     ahead = "ahead" if offset >= 0 else "behind"
     evidence = f"the broker's clock is {abs(offset) * 1000:.0f} ms {ahead} (± {doubt * 1000:.0f} ms)"
     if abs(offset) - doubt > _MOST_DRIFT_S:
-        return warning("clock.drift", f"{evidence}: ages and retention are off by as much", f"{_SYNC} of both hosts")
+        return warning(
+            "clock.drift", f"{evidence}: ages and retention are off by as much", f"{_SYNC} of both hosts"
+        )
     return ok("clock.drift", evidence)
 
 
@@ -45,7 +47,9 @@ def _future(facts: Facts) -> list[Finding]:
         )
     if files:
         ahead, path = max(files)
-        found.append(warning("clock.future", f"{path} was changed {span(ahead)} from now: the clock went back", _SYNC))
+        found.append(
+            warning("clock.future", f"{path} was changed {span(ahead)} from now: the clock went back", _SYNC)
+        )
     if not found:
         found.append(ok("clock.future", "no row and no file is newer than now"))
     return found

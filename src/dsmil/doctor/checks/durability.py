@@ -78,8 +78,8 @@ def _snapshot(broker: Broker) -> list[Finding]:
 CHECK = Check(
     name="durability",
     tells={
-        "durability.log": "warning without append-only file, or when it is never synced; info for `everysec`: up to"
-        " 1 s is lost at a power cut",
+        "durability.log": "warning without append-only file, or when it is never synced; info for `everysec`: up"
+        " to 1 s is lost at a power cut",
         "durability.writes": "error when the last write of that file failed, warning when the last rewrite did",
         "durability.snapshot": "warning when the last snapshot failed",
     },

@@ -25,9 +25,13 @@ def run(facts: Facts) -> list[Finding]:
 def _python(facts: Facts) -> Finding:
     version = ".".join(map(str, facts.host.python))
     if facts.host.python[:2] < _OLDEST:
-        return error("environment.python", f"Python {version}; 3.11 or later is needed", "PYTHON=python3.11 scripts/setup")
+        return error(
+            "environment.python", f"Python {version}; 3.11 or later is needed", "PYTHON=python3.11 scripts/setup"
+        )
     if not facts.host.platform.startswith("linux"):
-        evidence = f"Python {version} on {facts.host.platform}: children outlive a killed parent, no tmpfs is found"
+        evidence = (
+            f"Python {version} on {facts.host.platform}: children outlive a killed parent, no tmpfs is found"
+        )
         return info("environment.python", evidence)
     return ok("environment.python", f"Python {version} on {facts.host.platform}")
 

@@ -33,7 +33,9 @@ def _port(port: Port) -> Finding:
         return ok("ports.health", f"{where} is healthy")
     if port.health:
         make = error if port.health == "unhealthy" else warning
-        return make("ports.health", f"{where} is {port.health}: {port.problem}", "mend what it names; it goes on by itself")
+        return make(
+            "ports.health", f"{where} is {port.health}: {port.problem}", "mend what it names; it goes on by itself"
+        )
     return error(
         "ports.health",
         f"{where} does not answer: {port.problem}",

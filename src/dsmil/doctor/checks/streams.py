@@ -16,6 +16,8 @@ STUCK_S: Final = 300.0
 _GONE_S: Final = 60.0
 _LONG: Final = 1_000_000
 _COUNTED: Final = 100
+#: Older dead letters are history.
+_RECENT_S: Final = 86_400.0
 
 
 def run(facts: Facts) -> list[Finding]:
@@ -60,14 +62,14 @@ def _group(broker: Broker, stream: Stream, group: Group) -> list[Finding]:
                 warning(
                     "streams.consumers",
                     f"{evidence} {consumer.pending} entries",
-                    f"start {group.name}: it takes them over after 60 s. Never XGROUP DELCONSUMER: that loses them",
+                    f"start {group.name}: it takes them over after 60 s; XGROUP DELCONSUMER would lose them",
                 )
             )
     if group.imbalance:
         found.append(
             error(
                 "streams.balance",
-                f"{where}: {group.imbalance:+d} entries are not accounted for (added - settled - pending - unread)",
+                f"{where}: {group.imbalance:+d} entries too many (added - settled - pending - unread)",
                 "look for entries acknowledged or trimmed by other programs:"
                 f" {redis_cli(broker, 'XINFO', 'STREAM', stream.name, 'FULL')}",
             )
@@ -93,7 +95,7 @@ def _stuck(where: str, group: Group) -> list[Finding]:
     return [
         warning(
             "streams.stuck",
-            f"{where}: {number} entries are in work for more than 5 min, the oldest for {span(group.oldest_held_s)}",
+            f"{where}: {number} entries in work for more than 5 min, the oldest for {span(group.oldest_held_s)}",
             f"start {group.name} if it does not run; else its log says what it waits for",
         )
     ]
@@ -101,11 +103,12 @@ def _stuck(where: str, group: Group) -> list[Finding]:
 
 def _foreign(broker: Broker, stream: Stream, group: Group) -> Finding:
     unread = "?" if group.unread is None else str(group.unread)
+    command = redis_cli(broker, "XGROUP", "DESTROY", stream.name, group.name)
     return info(
         "streams.foreign",
         f"{stream.name} has the group {group.name}, which no service of this version reads with: {unread} unread,"
         f" {group.pending} in work",
-        f"leave it if a program of yours uses it; else {redis_cli(broker, 'XGROUP', 'DESTROY', stream.name, group.name)}",
+        f"leave it if a program of yours uses it; else {command}",
     )
 
 
@@ -135,21 +138,23 @@ def _letters(broker: Broker) -> Finding:
     if not broker.dead_letters:
         return ok("streams.letters", "no dead letters")
     evidence = f"{broker.dead_letters} dead letters in {DEAD_LETTERS}, the newest: {broker.newest_letter}"
-    return warning("streams.letters", evidence, "`dsmil dlq list`, `dsmil dlq show ID`")
+    make = warning if broker.newest_letter_s <= _RECENT_S else info
+    return make("streams.letters", evidence, "`dsmil dlq list`, `dsmil dlq show ID`")
 
 
 CHECK = Check(
     name="streams",
     tells={
-        "streams.groups": "warning when streams are missing, or the group of a service whose stream has entries; info"
-        " when its stream is empty",
+        "streams.groups": "warning when streams are missing, or the group of a service whose stream has entries;"
+        " info when its stream is empty",
         "streams.backlog": "warning when a service has more than 10,000 entries to read",
         "streams.stuck": "warning when entries are in work for more than 5 minutes",
         "streams.consumers": "warning when a consumer is gone and still holds entries",
         "streams.balance": "error when added - settled - pending - unread is not zero",
         "streams.foreign": "info for each group that no service of this version reads with",
         "streams.growth": "warning for each stream of 1,000,000 entries or more",
-        "streams.letters": "warning when there are dead letters, with the newest cause",
+        "streams.letters": "warning when there is a dead letter of the last 24 hours, info for older ones; with"
+        " the newest cause",
     },
     run=run,
 )
