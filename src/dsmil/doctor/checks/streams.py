@@ -69,7 +69,7 @@ def _group(broker: Broker, stream: Stream, group: Group) -> list[Finding]:
         found.append(
             error(
                 "streams.balance",
-                f"{where}: {group.imbalance:+d} entries too many (added - settled - pending - unread)",
+                f"{where}: added - settled - pending - unread is {group.imbalance:+d}, not zero",
                 "look for entries acknowledged or trimmed by other programs:"
                 f" {redis_cli(broker, 'XINFO', 'STREAM', stream.name, 'FULL')}",
             )
