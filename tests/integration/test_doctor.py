@@ -45,8 +45,9 @@ class Place:
     def start(self) -> None:
         self.held.acquire()
         self.broker.start()
+        assert self.broker.pid
         record = InstanceRecord(
-            pid=os.getpid(),
+            pid=self.broker.pid,  # began just now, as `dsmil up` would have
             started=time.time(),
             version="0.1.0",
             broker_url=self.broker.url,
@@ -110,7 +111,6 @@ def test_a_fabric_that_is_well(place: Place) -> None:
     assert not [f for f in found.values() if f["severity"] in {"warning", "error"}]
     assert found["streams.groups"]["severity"] == "ok"
     assert found["locks.socket"]["severity"] == "ok"
-    assert found["clock.step"]["severity"] in {"ok", "warning"} or not Path("/proc/self/stat").exists()
     assert "0 errors, 0 warnings" in done.stderr
 
 
