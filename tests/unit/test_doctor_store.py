@@ -125,6 +125,12 @@ def test_how_long_the_store_lasts() -> None:
     assert "full after 10 h" in found.evidence
 
 
+def test_the_first_file_read_says_nothing_about_every_day() -> None:
+    young = loaded(10_000, 6000, 10_000_000, 360_000_000)
+    young = msgspec.structs.replace(young, store=msgspec.structs.replace(young.store, window_s=599.0))
+    assert worst("capacity", "rate", young) == "info"
+
+
 def test_too_few_rows_and_a_quiet_store_say_nothing_of_the_rate() -> None:
     assert worst("capacity", "rate", loaded(999, 999, GB)) == "ok"
     assert worst("capacity", "rate", loaded(10_000, 0, GB)) == "ok"

@@ -13,6 +13,8 @@ _MB: Final = 1024**2
 _ENOUGH_ROWS: Final = 1000
 #: Retention runs every second; rows may outlive their time by this much while it catches up.
 _GRACE_S: Final = 600.0
+#: A rate over less than this is no rate.
+_WINDOW_S: Final = 600.0
 _OVER_BUDGET: Final = 1.05
 _DISK_LOW: Final = 512 * _MB
 _DISK_OUT: Final = 64 * _MB
@@ -93,12 +95,15 @@ def _rate(store: Store) -> Finding:
     evidence = f"{rate:.1f} rows/s in the last {span(store.window_s)}, {per_row:.0f} bytes each:"
     if needed <= store.budget_bytes:
         return ok(name, f"{evidence} full retention (24 h, SOC events 7 d) takes {size(needed)}, it fits")
-    return warning(
-        name,
-        f"{evidence} the store is full after {span(lasts)}; full retention (24 h, SOC events 7 d) would take"
-        f" {size(needed)} of {size(store.budget_bytes)}, so the oldest rows go earlier",
-        "raise HOTPATH_MAX_BYTES if there is memory for it, or feed less; the streams keep what it gives up",
+    evidence += (
+        f" the store is full after {span(lasts)}; full retention (24 h, SOC events 7 d) would take"
+        f" {size(needed)} of {size(store.budget_bytes)}, so the oldest rows go earlier"
     )
+    remedy = "raise HOTPATH_MAX_BYTES if there is memory for it, or feed less; the streams keep what it gives up"
+    if store.window_s < _WINDOW_S:
+        # The first file that is read says nothing about every day.
+        return info(name, f"{evidence}; the store is too young to judge", remedy)
+    return warning(name, evidence, remedy)
 
 
 def _retention(facts: Facts) -> list[Finding]:
@@ -127,7 +132,8 @@ CHECK = Check(
         "capacity.room": "warning when the store's file system, or memory behind its tmpfs, is full before the"
         " byte budget is used up",
         "capacity.rate": "warning when, at the rate of the last 10 minutes and the bytes of a row measured here,"
-        " the documented retention (24 h, SOC events 7 d) does not fit the byte budget",
+        " the documented retention (24 h, SOC events 7 d) does not fit the byte budget; info"
+        " while the store is younger",
         "capacity.retention": "warning when rows are kept 10 minutes longer than their time",
     },
     run=run,
