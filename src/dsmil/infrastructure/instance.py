@@ -120,18 +120,23 @@ def runtime_dir(key: str) -> Path:
 
     It lies in ``$XDG_RUNTIME_DIR`` or the temporary directory, named after the user and ``key``.
     """
-    digest = hashlib.blake2b(key.encode(), digest_size=5).hexdigest()
-    bases = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]  # noqa: S108 - ownership is checked
-    for base in filter(None, bases):
-        path = Path(base) / f"dsmil-{os.getuid()}-{digest}"
-        if len(os.fsencode(path)) > _MAX_SOCKET_PATH - len("/broker.sock"):
-            continue
+    places = runtime_places(key)
+    for path in places:
         with contextlib.suppress(OSError):
             path.mkdir(mode=0o700, exist_ok=True)
             _check_private(path)
             return path
-    msg = f"no place for a unix socket: tried {', '.join(filter(None, bases))}; set XDG_RUNTIME_DIR"
+    msg = f"no place for a unix socket: tried {', '.join(map(str, places)) or 'none'}; set XDG_RUNTIME_DIR"
     raise DsmilError(msg)
+
+
+def runtime_places(key: str) -> list[Path]:
+    """Return where :func:`runtime_dir` looks for room, best first; nothing is made."""
+    digest = hashlib.blake2b(key.encode(), digest_size=5).hexdigest()
+    bases = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]  # noqa: S108 - ownership is checked
+    paths = [Path(base) / f"dsmil-{os.getuid()}-{digest}" for base in filter(None, bases)]
+    longest = _MAX_SOCKET_PATH - len("/broker.sock")
+    return [path for path in dict.fromkeys(paths) if len(os.fsencode(path)) <= longest]
 
 
 def _check_private(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""``dsmil doctor``: facts are collected once, pure checks judge them, little is mended by itself."""

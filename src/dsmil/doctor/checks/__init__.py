@@ -1,0 +1,1 @@
+"""One family of checks per file, each ending in ``CHECK = Check(...)``."""
