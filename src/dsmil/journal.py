@@ -38,13 +38,13 @@ class Journal:
         """Name the service for SYSLOG_IDENTIFIER; nothing is connected, each record finds its own way."""
         self._identifier = f"dsmil-{service}" if service else "dsmil"
         self._address = str(address)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def __call__(self, _logger: object, _method: str, fields: Any) -> Any:  # noqa: ANN401 - structlog's own shape
         """Send the record; return it for standard error when the journal does not take it."""
         try:
             # Waiting here would let a stuck journal stop the routing: what it cannot take goes on to stderr.
-            self._socket.sendto(encode(fields, self._identifier), socket.MSG_DONTWAIT, self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+                sock.sendto(encode(fields, self._identifier), socket.MSG_DONTWAIT, self._address)
         except OSError:  # too large for a datagram, the queue is full, or journald is starting anew
             return fields
         raise structlog.DropEvent
