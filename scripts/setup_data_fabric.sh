@@ -133,7 +133,8 @@ copy_program() {
   local target=$root$prefix
   if [ "$source_dir" = "$(cd "$target" 2>/dev/null && pwd -P)" ]; then
     note "this is it"
-  elif ! listing | cmp -s - "$target/$manifest" || ! (cd "$target" && sha256sum --check --status $manifest); then
+  elif [ "$(listing)" != "$(cat "$target/$manifest" 2>/dev/null || true)" ] \
+    || ! (cd "$target" && sha256sum --check --status $manifest); then
     run copy_files "$source_dir" "$target"
     note "services that run go on with the old program until: systemctl restart dsmil.target"
   fi
