@@ -13,7 +13,7 @@ import pytest
 from dsmil.services.catalogue import detector_classes
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "systemd").iterdir())
+UNITS = sorted(file for file in (ROOT / "systemd").iterdir() if file.suffix != ".env")
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 #: Exposure that systemd-analyze may find, of 10.
 MOST = 1.5
