@@ -1,7 +1,8 @@
 """Look at the settings of the broker that decide whether events survive; change them only when told to.
 
 Run by scripts/setup_data_fabric.sh. Exit code: 0 when all is well, 3 when a setting is wrong (and was not
-changed), 4 when it was changed, 69 when the broker does not answer or is too old.
+changed), 4 when it was changed, 5 when it was changed until the next restart only, 69 when the broker does not
+answer or is too old.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ WANTED: Final = {
 }
 OLDEST: Final = 7
 REWRITE_S: Final = 600.0
-WELL, WRONG, CHANGED, UNAVAILABLE = 0, 3, 4, 69
+WELL, WRONG, CHANGED, CHANGED_FOR_NOW, UNAVAILABLE = 0, 3, 4, 5, 69
 
 
 def main() -> int:
@@ -108,7 +109,7 @@ def keep(client: redis.Redis, changed: list[str]) -> int:
     except redis.ResponseError as exc:
         say(f"WARNING: the settings hold until the server restarts, which could lose its data: {exc}")
         say(f"put them where it is started: {' '.join(f'--{key} {WANTED[key][0]}' for key in changed)}")
-        return WRONG
+        return CHANGED_FOR_NOW
     return CHANGED
 
 

@@ -219,6 +219,7 @@ look_at_broker() {
     0) ;;
     3) warnings=$((warnings + 1)) ;;
     4) changes=$((changes + 1)) ;;
+    5) changes=$((changes + 1)) warnings=$((warnings + 1)) ;;
     69) warn "start the broker, then run this script again to have its settings checked" ;;
     *) fail "looking at the broker ended with code $code" ;;
   esac
