@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from dsmil import journal
 from dsmil.text import printable
 
 
@@ -24,8 +26,13 @@ class _Unfailing:
             sys.stderr.flush()
 
 
-def configure(level: str = "INFO", *, json: bool | None = None) -> None:
-    """Set up logging for this process; ``json`` defaults to yes when standard error is no terminal."""
+def configure(
+    level: str = "INFO", *, json: bool | None = None, service: str = "", journal_socket: Path = journal.SOCKET
+) -> None:
+    """Set up logging for this process; ``json`` defaults to yes when standard error is no terminal.
+
+    Where standard error is the systemd journal, records go there natively, as those of ``dsmil-<service>``.
+    """
     as_json = not sys.stderr.isatty() if json is None else json
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -39,6 +46,7 @@ def configure(level: str = "INFO", *, json: bool | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
             _escape_controls,
+            *([journal.Journal(service, journal_socket)] if as_json and journal.stderr_is_journal() else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),

@@ -243,10 +243,7 @@ FILES = (
     *("src/infrastructure/__init__.py", "src/infrastructure/redis_streams.py", "src/infrastructure/hotpath_db.py"),
     *("src/services/__init__.py", "src/services/soc_router.py"),
     *("scripts/init_hotpath_db.sql", "scripts/test_soc_router.py", "systemd/dsmil-soc-router.service"),
-    pytest.param(
-        "scripts/setup_data_fabric.sh",
-        marks=pytest.mark.xfail(strict=True, reason="the documented setup script is not there yet"),
-    ),
+    "scripts/setup_data_fabric.sh",
 )
 
 

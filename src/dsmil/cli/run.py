@@ -32,7 +32,7 @@ def COMMAND(*, names: tuple[str, ...], metrics_port: int | None, metrics_fd: int
         click.echo("\n".join(part_names()))
         return 0 if list_names else 2
     chosen = settings()
-    log.configure(chosen.log_level)
+    log.configure(chosen.log_level, service=names[0])
     sock: socket.socket | None = None
     if metrics_fd is not None:
         sock = socket.socket(fileno=metrics_fd)

@@ -17,6 +17,9 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.catalogue import make_parts
 from dsmil.services.metrics import PartsCollector
 from dsmil.services.metrics_http import serve_parts
+from dsmil.services.notify import Notifier
+from dsmil.services.pulse import Pulse
+from dsmil.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +31,14 @@ _HEARTBEAT_S: Final = 2.0
 _STATS_S: Final = 30.0
 #: How long the parts may take to finish what they have in hand.
 DRAIN_S: Final = 10.0
+#: How long the service manager may wait for a broker before it hears that the process is up without one.
+_READY_S: Final = 10.0
+#: How often the main thread looks whether to stop, and what to tell the service manager.
+_LOOK_S: Final = 0.5
+#: A call to a broker that went silent returns this many seconds after POLL_TIMEOUT at the latest.
+_SLOWEST_CALL_S: Final = 10.0
+#: Longest status line, characters.
+_STATUS_LENGTH: Final = 300
 
 
 def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
@@ -63,6 +74,11 @@ class Host:
         self._socket = metrics_socket
         self._db = HotPathDB(settings=settings)
         self._failed = False
+        self._notifier = Notifier()
+        self._pulses = [Pulse(stop) for _ in parts]
+        self._threads: list[threading.Thread] = []
+        self._status = ""
+        self._silent = ""
         self._log = log.get("host")
 
     def run(self) -> int:
@@ -70,8 +86,9 @@ class Host:
         self._log.info(
             "host.start", parts=[p.name for p in self._parts], store=str(self._db.place.path), pid=os.getpid()
         )
-        threads = [
-            threading.Thread(target=self._guard, args=(part,), name=part.name, daemon=True) for part in self._parts
+        threads = self._threads = [
+            threading.Thread(target=self._guard, args=(part, pulse), name=part.name, daemon=True)
+            for part, pulse in zip(self._parts, self._pulses, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -82,8 +99,10 @@ class Host:
             bus = RedisStreamsClient(settings=self._settings)
             server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._db), bus)
         # A bare wait() would not let a signal handler run on every platform.
-        while not self._stop.wait(1.0):
-            pass
+        ready, give_up = False, time.monotonic() + _READY_S
+        while not self._stop.wait(_LOOK_S):
+            ready = self._tell_status(ready=ready, late=time.monotonic() >= give_up)
+        self._notifier.send("STOPPING=1", "STATUS=finishing what is in hand")
         deadline = time.monotonic() + DRAIN_S
         for thread in [*threads, housekeeper]:
             thread.join(max(deadline - time.monotonic(), 0.1))
@@ -100,9 +119,42 @@ class Host:
         self._log.info("host.stop", failed=self._failed)
         return 70 if self._failed else 0
 
-    def _guard(self, part: Part) -> None:
+    def _tell_status(self, *, ready: bool, late: bool) -> bool:
+        """Tell the service manager what has changed; return whether it knows that the process is ready.
+
+        Waiting for a broker is not a failed start: after a while the process is ready and says what it lacks.
+        """
+        vitals = [part.vitals() for part in self._parts]
+        wrong = [f"{part.name}: {check}: {text}" for part in vitals for check, text in part.checks.items() if text]
+        status = "; ".join(wrong) or f"running {', '.join(part.name for part in vitals)}"
+        states = [f"STATUS={printable(status, _STATUS_LENGTH)}"] if status != self._status else []
+        if not ready and (late or not any(part.checks.get("broker") for part in vitals)):
+            states, ready = ["READY=1", *states], True
+        if states:
+            self._notifier.send(*states)
+            self._status = status
+        return ready
+
+    def _tell_alive(self) -> None:
+        """Feed the watchdog while every part's thread lives and moves; a hung part gets the process restarted."""
+        if not self._notifier.watchdog_s:
+            return
+        longest = max(self._notifier.watchdog_s, self._settings.poll_timeout_ms / 1000 + _SLOWEST_CALL_S)
+        silent = [
+            thread.name
+            for thread, pulse in zip(self._threads, self._pulses, strict=True)
+            if not thread.is_alive() or pulse.silent_s() > longest
+        ]
+        names = ", ".join(silent)
+        if names and names != self._silent:
+            self._log.error("host.part_hung", parts=silent, silent_longer_than_s=longest)
+        self._silent = names
+        if not silent:
+            self._notifier.send("WATCHDOG=1")
+
+    def _guard(self, part: Part, stop: threading.Event) -> None:
         try:
-            part.run(self._stop)
+            part.run(stop)
         except Exception:  # noqa: BLE001 - the process ends and is started anew: a part that is gone must not go unnoticed
             self._log.exception("host.part_broken", part=part.name)
             self._failed = True
@@ -113,6 +165,7 @@ class Host:
         started = time.monotonic()
         next_stats = started + _STATS_S
         while True:
+            self._tell_alive()
             for part in self._parts:
                 try:
                     part.record(self._db)

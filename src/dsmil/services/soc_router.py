@@ -140,7 +140,7 @@ def main() -> int:
     from dsmil.services.metrics_http import listen
 
     settings = Settings.from_env()
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, service=SOCRouter.name)
     return run_parts(["soc-router", "store-writer"], settings, metrics_socket=listen())
 
 
