@@ -34,6 +34,10 @@ class BusRefused(Unavailable):
     """The broker answered, and refused the command (out of memory, read-only, loading)."""
 
 
+class NotAllowed(BusRefused):
+    """The broker knows no such user or password, or its user may not do this."""
+
+
 class GroupLost(Unavailable):
     """A consumer group or its stream has vanished (flushed or deleted)."""
 

@@ -33,6 +33,7 @@ class Echo:
     name: ClassVar[str] = "l3-echo"
     device_id: ClassVar[int] = 20
     reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_IN,)
+    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         return [self.one(delivery) for delivery in batch]
@@ -242,7 +243,7 @@ from dsmil.events.streams import StreamName
 from dsmil.services.runner import Runner
 
 class Killer:
-    name, device_id, reads = "l3-echo", 20, (StreamName.L3_IN,)
+    name, device_id, reads, writes = "l3-echo", 20, (StreamName.L3_IN,), ()
     def handle(self, batch):
         if any(d.event.payload.get("do") == "kill" for d in batch):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
-from dsmil.errors import DsmilError
+from dsmil.errors import DsmilError, NotAllowed
 from dsmil.events import devices
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -33,7 +33,8 @@ DRAIN_S: Final = 10.0
 def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
     """Run the named parts until SIGTERM or SIGINT; return the process's exit code.
 
-    A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew.
+    A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew;
+    one whose user, password or rights the broker refuses at the start, with 69.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +59,7 @@ class Host:
         self._stop = stop
         self._socket = metrics_socket
         self._db = HotPathDB(settings=settings)
-        self._failed = False
+        self._code = 0
         self._log = log.get("host")
 
     def run(self) -> int:
@@ -93,15 +94,19 @@ class Host:
             self._db.update_device_status(row.device_id, row.layer, row.name, "OFFLINE")
         self._db.refresh_layer_states()
         self._db.disconnect()
-        self._log.info("host.stop", failed=self._failed)
-        return 70 if self._failed else 0
+        self._log.info("host.stop", failed=self._code != 0)
+        return self._code
 
     def _guard(self, part: Part) -> None:
         try:
             part.run(self._stop)
+        except NotAllowed as exc:
+            self._log.error("host.not_allowed", part=part.name, cause=str(exc))
+            self._code = 69
+            self._stop.set()
         except Exception:  # noqa: BLE001 - the process ends and is started anew: a part that is gone must not go unnoticed
             self._log.exception("host.part_broken", part=part.name)
-            self._failed = True
+            self._code = 70
             self._stop.set()
 
     def _keep_house(self) -> None:

@@ -62,6 +62,8 @@ class StoreWriter:
 
     name: ClassVar[str] = "store-writer"
     device_id: ClassVar[int] = 6
+    reads: ClassVar[tuple[StreamName, ...]] = COPIED
+    writes: ClassVar[tuple[StreamName, ...]] = ()
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings; store and broker are opened in :meth:`run`."""
