@@ -35,7 +35,11 @@ class BusRefused(Unavailable):
 
 
 class NotAllowed(BusRefused):
-    """The broker knows no such user or password, or its user may not do this."""
+    """The broker does not let this user do that."""
+
+
+class LoginRefused(NotAllowed):
+    """The broker knows no such user and password."""
 
 
 class GroupLost(Unavailable):

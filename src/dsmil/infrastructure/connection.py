@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dsmil.config import Settings
-from dsmil.errors import BusRefused, BusUnavailable, GroupLost, NotAllowed
+from dsmil.errors import BusRefused, BusUnavailable, GroupLost, LoginRefused, NotAllowed
 from dsmil.infrastructure.instance import StateDir
 
 #: Seconds a reply may come later than the longest blocking read.
@@ -38,6 +38,11 @@ def broker_url(settings: Settings) -> str:
             return instance.broker_url
     host = f"[{settings.redis_host}]" if ":" in settings.redis_host else settings.redis_host
     return f"redis://{host}:{settings.redis_port}/{settings.redis_db}"
+
+
+def broker_database(settings: Settings) -> int:
+    """Return the number of the broker's database."""
+    return int(redis.connection.parse_url(broker_url(settings)).get("db", 0))  # type: ignore[no-untyped-call]
 
 
 def public_url(url: str) -> str:
@@ -89,7 +94,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except redis.AuthenticationError as exc:
         msg = f"{what}: the broker refuses user or password (REDIS_USERNAME, REDIS_PASSWORD): {exc}"
-        raise NotAllowed(msg) from exc
+        raise LoginRefused(msg) from exc
     except redis.exceptions.NoPermissionError as exc:
         msg = f"{what}: this user may not do that: {exc}"
         raise NotAllowed(msg) from exc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 import redis
 
-from dsmil.errors import BusRefused, GroupLost, NotAllowed
+from dsmil.errors import BusRefused, GroupLost, LoginRefused, NotAllowed
 from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
@@ -156,6 +156,8 @@ class GroupReader:
         try:
             if not group_exists(self._client, stream, self.group):
                 ensure_group(self._client, stream, self.group)
+        except LoginRefused:
+            raise
         except NotAllowed as exc:
             msg = f"group {self.group} on {stream} cannot be seen or made by this user ({exc}); {_REMEDY}"
             raise BusRefused(msg) from exc
@@ -176,6 +178,8 @@ class GroupReader:
                 reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
                     "FCALL", "dsmil_settle", len(keys), *keys, self.group, self.consumer, "-", "+"
                 )
+        except LoginRefused:
+            raise
         except NotAllowed as exc:
             msg = f"this user may not settle for {self.group} on {stream}: {exc}; {_RIGHTS}"
             raise NotAllowed(msg) from exc

@@ -14,7 +14,7 @@ import msgspec
 import redis
 
 from dsmil import log
-from dsmil.errors import EventInvalid, Unavailable
+from dsmil.errors import EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
 from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
@@ -114,6 +114,8 @@ class StoreWriter:
                 finally:
                     self._store.close()
             except Unavailable as exc:
+                if isinstance(exc, NotAllowed) and self._problems["broker"] == "not started":
+                    raise  # as the runner does: waiting gives no rights
                 failures += 1
                 wait = pause(failures)
                 self._problems[_which(exc)] = str(exc)

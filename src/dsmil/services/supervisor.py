@@ -15,15 +15,15 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
-from dsmil.errors import BusUnavailable
+from dsmil.errors import BusUnavailable, NotAllowed, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
-from dsmil.infrastructure.connection import broker_url, public_url
-from dsmil.infrastructure.groups import load_functions
+from dsmil.infrastructure.connection import broker_url, public_url, translated
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.catalogue import detector_classes
 from dsmil.services.metrics_http import listen
+from dsmil.services.preparation import prepare_broker
 
 if TYPE_CHECKING:
     import socket
@@ -109,13 +109,15 @@ class Supervisor:
 
     def _prepare_streams(self, url: str) -> None:
         with RedisStreamsClient(url, settings=self._settings) as bus:
-            if not bus.connect():
+            try:
+                with translated(f"connecting to {public_url(url)}"):
+                    bus.client.ping()
+            except NotAllowed:
+                raise
+            except Unavailable as exc:
                 remedy = "start it, correct REDIS_URL or REDIS_HOST/PORT, or unset them to use the bundled broker"
-                raise BusUnavailable(f"the broker at {public_url(url)} does not answer; {remedy}")
-            made = bus.initialize_streams()
-            if not all(made.values()):
-                raise BusUnavailable(f"streams not made: {', '.join(n for n, ok in made.items() if not ok)}")
-            load_functions(bus.client)
+                raise BusUnavailable(f"the broker at {public_url(url)} does not answer; {remedy}") from exc
+            prepare_broker(bus.client)
 
     def _start_services(self, url: str) -> None:
         place = store_place.choose(self._settings)
