@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import signal
@@ -24,8 +25,13 @@ _EVENT = re.compile(r"^\d\d:\d\d:\d\d (LOW|MEDIUM|HIGH|CRITICAL) +\S", re.MULTIL
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a wheel built from this checkout, without a network."""
     folder = tmp_path_factory.mktemp("wheel")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", folder, ROOT], check=True)
+    if importlib.util.find_spec("pip") is None:  # an environment made by uv
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True
+        )
+    else:
+        options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+        subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", folder, ROOT], check=True)
     (built,) = folder.glob("dsmil-*.whl")
     return built
 
@@ -38,7 +44,7 @@ def venv(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     options = ("--no-index", "--no-deps", "--quiet", "--disable-pip-version-check")
     subprocess.run([python, "-m", "pip", "install", *options, wheel], check=True)
-    asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    asked: list[str | Path] = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
     # As a path and no more: a .pth file there, which leads to the clone, is not followed from here.
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -58,9 +64,7 @@ def test_holds_what_it_needs_and_nothing_else(wheel: Path) -> None:
         f"{data}/shrink-recorded.json",
     }
     sql = {path.name for path in (ROOT / "src/dsmil/infrastructure/sql/schema").glob("*.sql")}
-    assert sql == {
-        name.rpartition("/")[2] for name in names if name.startswith("dsmil/infrastructure/sql/schema/")
-    }
+    assert sql == {name.rpartition("/")[2] for name in names if re.search(r"/sql/schema/[^/]+\.sql$", name)}
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"dsmil", f"dsmil-{__version__}.dist-info", f"dsmil-{__version__}.data"}
     assert not [name for name in names if re.search(r"tests?/|fixtures|__pycache__|conftest", name)]
@@ -70,7 +74,7 @@ def test_holds_what_it_needs_and_nothing_else(wheel: Path) -> None:
 
 def test_is_the_installed_copy_that_runs(venv: Path, tmp_path: Path) -> None:
     env = environment()
-    asked = [venv / "bin" / "python", "-c", "import dsmil; print(dsmil.__file__)"]
+    asked: list[str | Path] = [venv / "bin" / "python", "-c", "import dsmil; print(dsmil.__file__)"]
     where = subprocess.run(asked, env=env, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert Path(where.stdout.strip()).is_relative_to(venv)
     shown = subprocess.run(
