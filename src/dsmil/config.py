@@ -65,6 +65,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_username: str = ""
     #: REDIS_PASSWORD
     redis_password: Secret = Secret("")
+    #: REDIS_TLS_CA: file of the certificates to believe; empty means the system's.
+    redis_tls_ca: str = ""
+    #: REDIS_TLS_CERT and REDIS_TLS_KEY: files with our own certificate and its key.
+    redis_tls_cert: str = ""
+    redis_tls_key: str = ""
+    #: REDIS_TLS_CHECK_HOSTNAME
+    redis_tls_check_hostname: bool = True
     #: Whether host, port or db was given by the environment rather than left at its default.
     redis_explicit: bool = False
     #: HOTPATH_DB: file of the hot store; empty means the documented place or its fallback.
@@ -103,6 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             redis_db=_number(env, "REDIS_DB", 0, int, low=0, high=_MOST),
             redis_username=env.get("REDIS_USERNAME", ""),
             redis_password=Secret(env.get("REDIS_PASSWORD", "")),
+            redis_tls_ca=_tls_file(env, "REDIS_TLS_CA"),
+            redis_tls_cert=_tls_file(env, "REDIS_TLS_CERT"),
+            redis_tls_key=_tls_file(env, "REDIS_TLS_KEY"),
+            redis_tls_check_hostname=not env.get("REDIS_TLS_CHECK_HOSTNAME")
+            or flag(env, "REDIS_TLS_CHECK_HOSTNAME"),
             redis_explicit=any(env.get(key) for key in ("REDIS_HOST", "REDIS_PORT", "REDIS_DB")),
             hotpath_db=env.get("HOTPATH_DB", ""),
             hotpath_fallback=env.get("HOTPATH_FALLBACK", ""),
@@ -162,6 +174,23 @@ def _address(env: Mapping[str, str]) -> str:
         msg = f"REDIS_URL has the scheme {scheme!r}; use redis://, rediss:// or unix://"
         raise ConfigError(msg)
     return url
+
+
+def _tls_file(env: Mapping[str, str], key: str) -> str:
+    """Read the name of a file for TLS; one that would go unused is an error, not a plain connection."""
+    name = env.get(key, "")
+    if not name:
+        return ""
+    plain = env.get("REDIS_URL", "").startswith("redis://") or (
+        not env.get("REDIS_URL") and any(env.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
+    )
+    if plain:
+        msg = f"{key} is set, but the broker's address is not TLS; use REDIS_URL=rediss://..."
+        raise ConfigError(msg)
+    if not os.access(name, os.R_OK):
+        msg = f"{key}={name!r} is not a file that can be read"
+        raise ConfigError(msg)
+    return name
 
 
 def _http_url(env: Mapping[str, str], key: str, default: str) -> str:

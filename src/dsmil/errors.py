@@ -34,6 +34,14 @@ class BusRefused(Unavailable):
     """The broker answered, and refused the command (out of memory, read-only, loading)."""
 
 
+class NotAllowed(BusRefused):
+    """The broker does not let this user do that."""
+
+
+class LoginRefused(NotAllowed):
+    """The broker knows no such user and password."""
+
+
 class GroupLost(Unavailable):
     """A consumer group or its stream has vanished (flushed or deleted)."""
 

@@ -31,6 +31,7 @@ class Fragile:
     name: ClassVar[str] = "l3-fragile"
     device_id: ClassVar[int] = 20
     reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_IN,)
+    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)
     broken = True
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:

@@ -33,6 +33,7 @@ class Echo:
     name: ClassVar[str] = "l3-echo"
     device_id: ClassVar[int] = 20
     reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_IN,)
+    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         return [self.one(delivery) for delivery in batch]
@@ -64,6 +65,8 @@ class Obeying(Echo):
                 return Retry("gate shut")
             case "nonsense":
                 return "what?"  # type: ignore[return-value]
+            case "elsewhere":
+                return Publish(((StreamName.L4_OUT, delivery.event),))
             case "huge":
                 return Publish(((StreamName.L3_OUT, delivery.event.replace(payload={"x": "x" * 300_000})),))
         return super().one(delivery)
@@ -234,6 +237,19 @@ def test_own_entries_that_were_trimmed_are_counted_as_lost(bus: RedisStreamsClie
     assert ledger(bus)["lost"] == 1
 
 
+def test_an_output_to_an_undeclared_stream_is_a_dead_letter(
+    bus: RedisStreamsClient, settings: Settings, running: Running
+) -> None:
+    bus.publish_many(IN, do("elsewhere", "x"))
+    until(lambda: settled(bus) == 2)
+    assert running.part.vitals().healthy
+    assert ledger(bus) == {"dead": 1, "published": 1, "outputs": 1}
+    assert ids(bus, StreamName.L4_OUT) == []
+    (letter,) = read_letters(settings, 10)[0]
+    assert (letter.cause, letter.attempts) == ("output_not_declared", 1)
+    assert "L4_OUT" in letter.detail
+
+
 KILLER = """
 import os, signal, sys, threading
 from dsmil.config import Settings
@@ -242,7 +258,7 @@ from dsmil.events.streams import StreamName
 from dsmil.services.runner import Runner
 
 class Killer:
-    name, device_id, reads = "l3-echo", 20, (StreamName.L3_IN,)
+    name, device_id, reads, writes = "l3-echo", 20, (StreamName.L3_IN,), ()
     def handle(self, batch):
         if any(d.event.payload.get("do") == "kill" for d in batch):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -43,6 +43,8 @@ def cli(state_dir: str | None) -> None:
 
 def main() -> Any:  # noqa: ANN401 - never returns: click exits
     """Run the command line; errors that are ours become one line and a numbered exit code."""
-    from dsmil.cli._errors import guarded
+    from dsmil.cli._errors import guarded, let_go
 
-    sys.exit(guarded(lambda: cli(standalone_mode=False)))
+    code = guarded(lambda: cli(standalone_mode=False))
+    let_go()
+    sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -53,6 +54,16 @@ _CODES: Final[tuple[tuple[type[DsmilError], int], ...]] = (
 )
 
 
+def let_go() -> None:
+    """Write out what is left; when nobody reads it any more, that is no failure at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def guarded(action: Callable[[], Any]) -> int:
     """Run a command; print one line for an error that is ours, and return the exit code."""
     try:
@@ -63,9 +74,11 @@ def guarded(action: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has seen enough; a second error at exit would only be noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return OK  # the reader of a pipe has seen enough
+    except SystemExit as exc:
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # that is how click ends at a broken pipe
+            return OK
+        return exc.code if isinstance(exc.code, int) else INTERNAL
     except DsmilError as exc:
         click.echo(f"dsmil: {printable(exc)}", err=True)
         return next((code for kind, code in _CODES if isinstance(exc, kind)), NO)

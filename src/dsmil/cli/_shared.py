@@ -67,7 +67,12 @@ def console(*, stderr: bool = False) -> Console:
     """Return a rich console; colours only when it is a terminal."""
     from rich.console import Console
 
-    screen = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave a broken pipe to the command line's own end: it is no failure."""
+            raise BrokenPipeError
+
+    screen = Screen(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
     if not screen.is_terminal:
         screen.width = 240  # whoever reads a pipe wants whole lines
     return screen

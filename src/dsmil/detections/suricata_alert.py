@@ -44,6 +44,7 @@ class SuricataAlert:
     name: ClassVar[str] = "l3-suricata-alert"
     device_id: ClassVar[int] = 16
     reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_IN,)
+    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Answer each record with its finding, or drop it with the reason."""

@@ -59,6 +59,8 @@ class Handler(Protocol):
     device_id: ClassVar[int]
     #: Streams it reads.
     reads: ClassVar[tuple[StreamName, ...]]
+    #: Streams it may publish to; an output to another one makes a dead letter of its event.
+    writes: ClassVar[tuple[StreamName, ...]]
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Answer for each delivery, in order. An exception sends the batch through entry by entry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -89,7 +90,8 @@ class Broker:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         #: Path of the unix socket.
-        self.socket = runtime_dir(str(state_dir.resolve())) / "broker.sock"
+        self._key = str(state_dir.resolve())
+        self.socket = runtime_dir(self._key) / "broker.sock"
         #: Log file of the server.
         self.log = self._dir / "broker.log"
 
@@ -107,6 +109,7 @@ class Broker:
         """Start the server and wait until it has loaded its data; BrokerFailed with the log's last line."""
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._data_lock()
+        runtime_dir(self._key)
         self.socket.unlink(missing_ok=True)
         # fmt: off
         command = [
@@ -175,6 +178,8 @@ class Broker:
             process.kill()
             process.wait()
         self.socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.socket.parent.rmdir()
 
     def _last_words(self) -> str:
         try:

@@ -7,6 +7,7 @@ blocking read, and its silent retries write twice when a reply is lost. Both are
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dsmil.config import Settings
-from dsmil.errors import BusRefused, BusUnavailable, GroupLost
+from dsmil.errors import BusRefused, BusUnavailable, GroupLost, LoginRefused, NotAllowed
 from dsmil.infrastructure.instance import StateDir
 
 #: Seconds a reply may come later than the longest blocking read.
@@ -52,6 +53,11 @@ def broker_choice(settings: Settings) -> tuple[str, str]:
     return public_url(broker_url(settings)), reason
 
 
+def broker_database(settings: Settings) -> int:
+    """Return the number of the broker's database."""
+    return int(redis.connection.parse_url(broker_url(settings)).get("db", 0))  # type: ignore[no-untyped-call]
+
+
 def public_url(url: str) -> str:
     """Return an address without its credentials, for people and logs."""
     scheme, _, rest = url.partition("://")
@@ -68,15 +74,30 @@ def connect(url: str, settings: Settings) -> redis.Redis:
         "protocol": 2,
         "decode_responses": False,
         "client_name": "dsmil",
+        "driver_info": None,  # CLIENT SETINFO would be refused to our users, on every connection
     }
     if settings.redis_username:
         options["username"] = settings.redis_username
     if settings.redis_password:
         options["password"] = str(settings.redis_password)
+    if url.startswith("rediss://"):
+        options |= _tls(settings)
     if url.startswith("unix://"):
         # A unix socket connects at once or not at all, and its class takes no connect time-out.
         del options["socket_connect_timeout"]
     return redis.Redis.from_url(url, **options)
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """Return what makes a connection believe only a server that proves who it is."""
+    return {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": settings.redis_tls_check_hostname,
+        "ssl_ca_certs": settings.redis_tls_ca or None,
+        "ssl_certfile": settings.redis_tls_cert or None,
+        "ssl_keyfile": settings.redis_tls_key or None,
+        "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+    }
 
 
 @contextlib.contextmanager
@@ -84,6 +105,12 @@ def translated(what: str) -> Iterator[None]:
     """Turn the driver's errors into ours, so that no caller needs to know the driver."""
     try:
         yield
+    except redis.AuthenticationError as exc:
+        msg = f"{what}: the broker refuses user or password (REDIS_USERNAME, REDIS_PASSWORD): {exc}"
+        raise LoginRefused(msg) from exc
+    except redis.exceptions.NoPermissionError as exc:
+        msg = f"{what}: this user may not do that: {exc}"
+        raise NotAllowed(msg) from exc
     except (redis.ConnectionError, redis.TimeoutError) as exc:
         msg = f"{what}: the broker does not answer: {exc}"
         raise BusUnavailable(msg) from exc

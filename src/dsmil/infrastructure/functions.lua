@@ -15,7 +15,11 @@
 -- Output comes before acknowledgement, and only what was put out is acknowledged, because an error at run time
 -- must leave the entry pending. The ledger counts in the same call, so that no kill can unbalance it.
 
+-- Called without entries it settles nothing: it answers whether the caller may run every command used here, on
+-- these keys, and which revision this is. A right that is missing would otherwise show in the middle of a batch.
+
 local PAGE = 500
+local REVISION = '2'
 
 local function held(stream, group, consumer, first, last)
   local ids, from = {}, first
@@ -43,7 +47,26 @@ local function error_of(reply)
   return nil
 end
 
+local function refused(keys, args)
+  local wanted = {
+    {'XPENDING', keys[1], args[1], '-', '+', '1', args[2]},
+    {'XACK', keys[1], args[1], '0-0'},
+    {'HINCRBY', keys[2], 'field', '1'},
+    {'EXISTS', keys[3]},
+    {'HDEL', keys[3], 'field'},
+  }
+  for i = 4, #keys do
+    wanted[#wanted + 1] = {'TYPE', keys[i]}
+    wanted[#wanted + 1] = {'XADD', keys[i], '*', 'event', ''}
+  end
+  for _, command in ipairs(wanted) do
+    if not redis.acl_check_cmd(unpack(command)) then return command[1] .. ' ' .. command[2] end
+  end
+  return ''
+end
+
 local function settle(keys, args)
+  if #args == 4 then return {refused(keys, args), 0, REVISION} end
   local stream, ledger, attempts = keys[1], keys[2], keys[3]
   local group, consumer = args[1], args[2]
   local broken = check_outputs(keys)

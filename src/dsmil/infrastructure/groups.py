@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 import redis
 
-from dsmil.errors import BusRefused, GroupLost
+from dsmil.errors import BusRefused, GroupLost, LoginRefused, NotAllowed
 from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
@@ -25,6 +25,8 @@ MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 _CLAIM_PAGE: Final = 100
 #: Names the data of this broker; it goes with a flush, as the data does.
 EPOCH_KEY: Final = "dsmil:epoch"
+_REMEDY: Final = "run `dsmil init` as the admin user"
+_RIGHTS: Final = "give it the rights that `dsmil acl` prints"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -77,6 +79,12 @@ def load_functions(client: redis.Redis) -> None:
         client.function_load(library_source(), replace=True)
 
 
+@lru_cache(maxsize=1)
+def library_revision() -> str:
+    """Return the revision that the server-side functions of this version answer with."""
+    return library_source().partition("local REVISION = '")[2].partition("'")[0]
+
+
 def broker_epoch(client: redis.Redis) -> str:
     """Return the name of the broker's data, giving it one when it has none: new, or flushed."""
     with translated("asking for the epoch"):
@@ -97,22 +105,92 @@ def ensure_group(client: redis.Redis, stream: str, group: str) -> bool:
     return True
 
 
+def group_exists(client: redis.Redis, stream: str, group: str) -> bool:
+    """Return whether the group is there."""
+    with translated(f"looking for group {group} on {stream}"):
+        try:
+            found: Any = client.xinfo_groups(stream)
+        except redis.ResponseError as exc:
+            if "no such key" in str(exc):
+                return False
+            raise
+    return any(row["name"] == group.encode() for row in found)
+
+
 class GroupReader:
     """One consumer of one group on one or more streams."""
 
-    def __init__(self, client: redis.Redis, streams: Sequence[StreamName], group: str, consumer: str) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        streams: Sequence[StreamName],
+        group: str,
+        consumer: str,
+        *,
+        writes: Sequence[StreamName] = (),
+    ) -> None:
         """Bind to a client that no other thread uses while a read blocks."""
         self._client = client
         self._reading = reading_client(client)
         self.streams = tuple(streams)
+        self.writes = tuple(writes)
         self.group = group
         self.consumer = consumer
 
     def prepare(self) -> None:
-        """Load the functions and make the groups. Cheap, and done again after every trouble: never cached."""
-        load_functions(self._client)
+        """See to groups and functions. Cheap, and done again after every trouble: never cached.
+
+        What is missing is made, if the user may. Raises NotAllowed when a right is missing without which
+        nothing can be settled, and BusRefused with the remedy when somebody else has to make something first.
+        """
         for stream in self.streams:
-            ensure_group(self._client, stream, self.group)
+            self._prepare_group(stream)
+        for stream in self.streams:
+            if not self._may_settle(stream):
+                self._load_functions()
+                if not self._may_settle(stream):
+                    msg = f"another version of dsmil has loaded its functions; {_REMEDY}"
+                    raise BusRefused(msg)
+
+    def _prepare_group(self, stream: StreamName) -> None:
+        try:
+            if not group_exists(self._client, stream, self.group):
+                ensure_group(self._client, stream, self.group)
+        except LoginRefused:
+            raise
+        except NotAllowed as exc:
+            msg = f"group {self.group} on {stream} cannot be seen or made by this user ({exc}); {_REMEDY}"
+            raise BusRefused(msg) from exc
+
+    def _load_functions(self) -> None:
+        try:
+            load_functions(self._client)
+        except NotAllowed as exc:
+            msg = f"the server-side functions are missing or of another version; {_REMEDY}"
+            raise BusRefused(msg) from exc
+
+    def _may_settle(self, stream: StreamName) -> bool:
+        """Return whether the right functions are there; raises NotAllowed when this user may not use them."""
+        keys = [stream, ledger_key(stream, self.group), attempts_key(stream, self.group), DEAD_LETTERS]
+        keys += [target for target in self.writes if target not in keys]
+        try:
+            with translated(f"asking to settle on {stream}"):
+                reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
+                    "FCALL", "dsmil_settle", len(keys), *keys, self.group, self.consumer, "-", "+"
+                )
+        except LoginRefused:
+            raise
+        except NotAllowed as exc:
+            msg = f"this user may not settle for {self.group} on {stream}: {exc}; {_RIGHTS}"
+            raise NotAllowed(msg) from exc
+        except BusRefused as exc:
+            if "Function not found" in str(exc):
+                return False
+            raise
+        if reply[0]:
+            msg = f"this user may not settle for {self.group}: {reply[0].decode()} is refused; {_RIGHTS}"
+            raise NotAllowed(msg)
+        return bool(reply[2:] == [library_revision().encode()])
 
     def read_new(self, count: int, block_ms: int) -> list[Entry]:
         """Return up to ``count`` entries of each stream that no consumer has had, waiting if there are none."""

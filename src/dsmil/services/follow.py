@@ -12,7 +12,7 @@ from dsmil.events.streams import StreamName
 from dsmil.infrastructure.positions import Positions
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import append_letters, source_letter
-from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.part import STARTING, Vitals, record_heartbeat
 from dsmil.services.retry import pause
 from dsmil.sources._feed import REMEMBERED, Reader
 from dsmil.sources._follow import Follower, Position
@@ -40,7 +40,7 @@ class FollowedFile:
         self._rate = rate
         self._log = log.get(self.name)
         self._outcomes: dict[tuple[str, str], int] = {}
-        self._problems = {"broker": "not started", "file": ""}
+        self._problems = {"broker": STARTING, "file": ""}
 
     @property
     def name(self) -> str:

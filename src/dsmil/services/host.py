@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
-from dsmil.errors import DsmilError
+from dsmil.errors import DsmilError, NotAllowed
 from dsmil.events import devices
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -44,7 +44,8 @@ _STATUS_LENGTH: Final = 300
 def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
     """Run the named parts until SIGTERM or SIGINT; return the process's exit code.
 
-    A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew.
+    A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew;
+    one whose user, password or rights the broker refuses at the start, with 69.
     """
     return host_parts(make_parts(names, settings), settings, metrics_socket=metrics_socket)
 
@@ -73,7 +74,7 @@ class Host:
         self._stop = stop
         self._socket = metrics_socket
         self._db = HotPathDB(settings=settings)
-        self._failed = False
+        self._code = 0
         self._notifier = Notifier()
         self._pulses = [Pulse(stop) for _ in parts]
         self._threads: list[threading.Thread] = []
@@ -116,8 +117,8 @@ class Host:
             self._db.update_device_status(row.device_id, row.layer, row.name, "OFFLINE")
         self._db.refresh_layer_states()
         self._db.disconnect()
-        self._log.info("host.stop", failed=self._failed)
-        return 70 if self._failed else 0
+        self._log.info("host.stop", failed=self._code != 0)
+        return self._code
 
     def _tell_status(self, *, ready: bool, late: bool) -> bool:
         """Tell the service manager what has changed; return whether it knows that the process is ready.
@@ -155,9 +156,13 @@ class Host:
     def _guard(self, part: Part, stop: threading.Event) -> None:
         try:
             part.run(stop)
+        except NotAllowed as exc:
+            self._log.error("host.not_allowed", part=part.name, cause=str(exc))
+            self._code = 69
+            self._stop.set()
         except Exception:  # noqa: BLE001 - the process ends and is started anew: a part that is gone must not go unnoticed
             self._log.exception("host.part_broken", part=part.name)
-            self._failed = True
+            self._code = 70
             self._stop.set()
 
     def _keep_house(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsmil import log, sources
-from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, UnknownName
+from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, NotAllowed, UnknownName
 from dsmil.events import codec
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -126,6 +126,8 @@ class Ingest:
         while self._bodies or self._letters:
             try:
                 self._hand_over(bus)
+            except NotAllowed:
+                raise  # waiting gives no rights
             except (BusUnavailable, BusRefused) as exc:
                 failures += 1
                 if time.monotonic() > give_up:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
-from dsmil.errors import DsmilError
+from dsmil.errors import DsmilError, NotAllowed
 from dsmil.events import devices
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS, HotPathDB
@@ -47,7 +47,10 @@ class PartsCollector:
             labels=["stream_name", "consumer_group"],
         )
         for stream in StreamName:
-            info = self._bus.get_stream_info(stream)
+            try:
+                info = self._bus.get_stream_info(stream)
+            except NotAllowed:
+                continue  # a service's user sees its own streams only
             length.add_metric([stream.value], info["length"])
             for group in info["groups"]:
                 if group["lag"] is not None:

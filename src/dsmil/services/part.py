@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from dsmil.infrastructure.hotpath_db import HotPathDB
 
 
+#: What a check says before the part has done anything.
+STARTING = "not started"
+
+
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """How a part is doing now."""
 
@@ -67,6 +71,13 @@ class Part(Protocol):
         ...
 
 
+def _status(problems: dict[str, str]) -> str:
+    """Return the documented word: BUSY while a part is only starting."""
+    if not problems:
+        return "ONLINE"
+    return "BUSY" if set(problems.values()) == {STARTING} else "ERROR"
+
+
 def settled(outcomes: dict[tuple[str, str], int]) -> int:
     """Return how many entries were settled: every outcome but the counts beside it."""
     beside = {"outputs", "retried", "fenced", "expired"}
@@ -92,7 +103,7 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
         device_id=row.device_id,
         layer=row.layer,
         name=row.name,
-        status="ERROR" if problems else "ONLINE",
+        status=_status(problems),
         memory_mb=memory_mb(),
         tops_allocated=tops_allocated,
         metadata={"service": vitals.name, "processed": done, "problems": problems},

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
-from dsmil.errors import DsmilError, EventInvalid, Unavailable
+from dsmil.errors import DsmilError, EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
 from dsmil.events.handling import Dead, Delivery, Drop, Handler, Outcome, Publish, Retry
 from dsmil.events.model import Event
@@ -22,7 +22,7 @@ from dsmil.infrastructure.consumer import ConsumerName
 from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.groups import GroupReader, Verdict
 from dsmil.services.letters import dead_letter
-from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.part import STARTING, Vitals, record_heartbeat
 from dsmil.services.recent import RecentIds
 from dsmil.services.retry import Waiting, pause
 
@@ -63,7 +63,7 @@ class Runner:
         self._waiting = Waiting()
         self._recent = RecentIds()
         self._next_claim = 0.0
-        self._problem = "not started"
+        self._problem = STARTING
         self._log = log.get(handler.name)
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._layers: Counter[tuple[int, str]] = Counter()
@@ -109,7 +109,9 @@ class Runner:
         url = broker_url(self._settings)
         consumer = ConsumerName(url, self.name)
         client = connect(url, self._settings)
-        self._reader = GroupReader(client, self._handler.reads, self.name, consumer.name)
+        self._reader = GroupReader(
+            client, self._handler.reads, self.name, consumer.name, writes=self._handler.writes
+        )
         failures, suspect = 0, True
         try:
             while not stop.is_set():
@@ -120,6 +122,8 @@ class Runner:
                     self._problem, failures = "", 0
                     self._serve()
                 except Unavailable as exc:
+                    if suspect and isinstance(exc, NotAllowed):
+                        raise  # not a matter of waiting: whoever set up user or rights must see it at the start
                     failures += 1
                     wait = pause(failures)
                     self._problem = str(exc)
@@ -289,6 +293,10 @@ class Runner:
             case Dead():
                 return self._dead(entry, outcome, event_id=event_id, attempts=attempts)
             case Publish(outputs):
+                foreign = [str(stream) for stream, _ in outputs if stream not in self._handler.writes]
+                if foreign:
+                    dead = Dead("output_not_declared", f"published to {foreign[0]}, which `writes` does not name")
+                    return self._dead(entry, dead, event_id=event_id, attempts=attempts)
                 try:
                     bodies = tuple((stream.value, _encoded(stream, event)) for stream, event in outputs)
                 except EventInvalid as exc:

@@ -63,6 +63,7 @@ class SOCRouter:
     name: ClassVar[str] = "soc-router"
     device_id: ClassVar[int] = DEVICE_ID
     reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT, StreamName.L4_OUT)
+    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.SOC_EVENTS,)
 
     def __init__(self, config: SOCRouterConfig | None = None, *, settings: Settings | None = None) -> None:
         """Take the configuration; nothing is connected or started yet."""

@@ -14,7 +14,7 @@ import msgspec
 import redis
 
 from dsmil import log
-from dsmil.errors import EventInvalid, Unavailable
+from dsmil.errors import EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
 from dsmil.events.handling import Dead
 from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
@@ -27,7 +27,7 @@ from dsmil.infrastructure.rows import Row, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 from dsmil.services.letters import dead_letter
-from dsmil.services.part import Vitals, record_heartbeat
+from dsmil.services.part import STARTING, Vitals, record_heartbeat
 from dsmil.services.retry import pause
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class StoreWriter:
 
     name: ClassVar[str] = "store-writer"
     device_id: ClassVar[int] = 6
+    reads: ClassVar[tuple[StreamName, ...]] = COPIED
+    writes: ClassVar[tuple[StreamName, ...]] = ()
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings; store and broker are opened in :meth:`run`."""
@@ -71,7 +73,7 @@ class StoreWriter:
         self._log = log.get(self.name)
         self._outcomes: dict[tuple[str, str], int] = {}
         self._durations: dict[tuple[str, str], tuple[int, float]] = {}
-        self._problems = {"broker": "not started", "store": "not started"}
+        self._problems = {"broker": STARTING, "store": STARTING}
         self._positions: dict[StreamName, str] = {}
         self._epoch = ""
         self._failures = 0
@@ -111,6 +113,8 @@ class StoreWriter:
                 finally:
                     self._store.close()
             except Unavailable as exc:
+                if isinstance(exc, NotAllowed) and self._problems["broker"] == STARTING:
+                    raise  # as the runner does: waiting gives no rights
                 self._failures += 1
                 wait = pause(self._failures)
                 self._problems[_which(exc)] = str(exc)

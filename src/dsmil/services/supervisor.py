@@ -15,15 +15,16 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
-from dsmil.errors import BusUnavailable, Unavailable
+from dsmil.errors import BusUnavailable, NotAllowed, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
 from dsmil.infrastructure.connection import broker_url, public_url, translated
-from dsmil.infrastructure.groups import load_functions
+from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.catalogue import detector_classes
 from dsmil.services.metrics_http import listen
+from dsmil.services.preparation import prepare_broker
 
 if TYPE_CHECKING:
     import socket
@@ -110,20 +111,22 @@ class Supervisor:
             try:
                 with translated("connecting"):
                     bus.client.ping()
+            except NotAllowed:
+                raise
             except Unavailable as exc:
                 remedy = "start it, correct REDIS_URL or REDIS_HOST/PORT, or unset them for the bundled broker"
                 raise BusUnavailable(f"the broker at {public_url(url)} cannot be used ({exc}); {remedy}") from exc
             if self._broker is None:
                 self._say(f"broker   {public_url(url)} (given)")
-            made = bus.initialize_streams()
-            if not all(made.values()):
-                raise BusUnavailable(f"streams not made: {', '.join(n for n, ok in made.items() if not ok)}")
-            load_functions(bus.client)
+            prepare_broker(bus.client)
 
     def _start_services(self, url: str) -> None:
         place = store_place.choose(self._settings)
         warn = "WARNING: " if place.degraded else ""
         self._say(f"store    {place.path} ({warn}{place.reason})")
+        with HotPathDB(HotPathConfig(db_path=place.path), settings=self._settings) as db:
+            # So that whoever reads "running" can ask it; when it cannot be made, the store writer goes on trying.
+            db.initialize_schema()
         shrink_url = self._settings.shrink_url
         ports: dict[str, int] = {}
         if self._demo:
