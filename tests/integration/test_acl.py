@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +13,8 @@ from typing import ClassVar
 
 import pytest
 import redis
+from tests.conftest import IN_CI
+from tests.integration.refused_commands import ALSO, DETECTOR, NEVER
 
 from dsmil.config import Settings
 from dsmil.errors import BusRefused, NotAllowed
@@ -25,101 +29,17 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import preparation, roles
 from dsmil.services import runner as runner_module
 from dsmil.services.catalogue import make_parts
+from dsmil.services.metrics import PartsCollector
 from dsmil.services.runner import Runner
 from dsmil.testing.factories import make_event
 from dsmil.testing.running import Running
 from dsmil.testing.servers import PrivateServer
 from dsmil.testing.waiting import until
 
-DETECTOR = "l3-suricata-alert"
 ALERT = (
     '{"timestamp":"2026-11-23T10:00:00.000000+0000","event_type":"alert","src_ip":"192.0.2.1",'
     '"alert":{"signature_id":7,"signature":"test","severity":1}}\n'
 )
-#: Nobody but a superuser needs these, whatever the role.
-NEVER: Sequence[tuple[str, ...]] = (
-    ("FLUSHALL",),
-    ("FLUSHDB",),
-    ("CONFIG", "SET", "maxmemory", "1"),
-    ("KEYS", "*"),
-    ("SCAN", "0"),
-    ("EVAL", "return 1", "0"),
-    ("EVALSHA", "0" * 40, "0"),
-    ("SCRIPT", "LOAD", "return 1"),
-    ("FUNCTION", "DELETE", "dsmil"),
-    ("FUNCTION", "FLUSH"),
-    ("DEBUG", "SLEEP", "0"),
-    ("RESTORE", "L3_IN", "0", "x"),
-    ("SHUTDOWN", "NOSAVE"),
-    ("ACL", "SETUSER", "me", "on", "+@all"),
-    ("ACL", "LIST"),
-    ("XTRIM", "L3_IN", "MAXLEN", "0"),
-    ("XDEL", "L3_IN", "1-1"),
-    ("XGROUP", "DESTROY", "L3_IN", DETECTOR),
-    ("XGROUP", "SETID", "L3_IN", DETECTOR, "$"),
-    ("DEL", "L3_IN"),
-    ("UNLINK", "L3_IN"),
-    ("RENAME", "L3_IN", "L3_OUT"),
-    ("COPY", "L3_IN", "L3_OUT"),
-    ("EXPIRE", "L3_IN", "1"),
-    ("SUBSCRIBE", "news"),
-    ("MONITOR",),
-    ("CLIENT", "LIST"),
-    ("CLIENT", "KILL", "ID", "1"),
-    ("SLAVEOF", "127.0.0.1", "1"),
-    ("SAVE",),
-    ("MODULE", "LIST"),
-    ("MULTI",),
-    ("SET", "other", "1"),
-    ("XADD", "OTHER", "*", "event", "{}"),
-    ("FCALL", "other", "0"),
-)
-#: What others may: not this role.
-ALSO: dict[str, Sequence[tuple[str, ...]]] = {
-    "soc-router": (
-        ("XADD", "L3_OUT", "*", "event", "{}"),
-        ("XADD", "L3_IN", "*", "event", "{}"),
-        ("XREADGROUP", "GROUP", DETECTOR, "c", "STREAMS", "L3_IN", ">"),
-        ("XRANGE", "DEAD_LETTERS", "-", "+"),
-        ("FCALL", "dsmil_settle", "4", "L3_IN", "a", "b", "DEAD_LETTERS", "g", "c", "-", "+"),
-        ("FUNCTION", "LOAD", "x"),
-        ("XGROUP", "CREATE", "L3_OUT", "g", "0"),
-    ),
-    DETECTOR: (
-        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
-        ("XADD", "L3_IN", "*", "event", "{}"),
-        ("XREADGROUP", "GROUP", "soc-router", "c", "STREAMS", "L3_OUT", ">"),
-        ("XACK", "L3_OUT", "soc-router", "1-1"),
-        ("HSET", ledger_key("L3_IN", DETECTOR), "published", "0"),
-        ("HINCRBY", ledger_key("L3_OUT", "soc-router"), "published", "1"),
-        ("FUNCTION", "LOAD", "x"),
-    ),
-    "store-writer": (
-        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
-        ("XREAD", "STREAMS", "DEAD_LETTERS", "0"),
-        ("XREAD", "STREAMS", "L3_OUT", "0"),
-        ("FCALL", "dsmil_settle", "4", "L3_IN", "a", "b", "DEAD_LETTERS", "g", "c", "-", "+"),
-    ),
-    "ingest": (
-        ("XADD", "L3_OUT", "*", "event", "{}"),
-        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
-        ("XREAD", "STREAMS", "L3_IN", "0"),
-        ("XLEN", "L3_IN"),
-    ),
-    "reader": (
-        ("XADD", "L3_IN", "*", "event", "{}"),
-        ("XADD", "DEAD_LETTERS", "*", "event", "{}"),
-        ("XREADGROUP", "GROUP", DETECTOR, "c", "STREAMS", "L3_IN", ">"),
-        ("CONFIG", "GET", "*"),
-        ("HGETALL", attempts_key("L3_IN", DETECTOR)),
-    ),
-    "admin": (
-        ("XADD", "L4_OUT", "*", "event", "{}"),
-        ("FUNCTION", "KILL"),
-        ("ACL", "DELUSER", "default"),
-        ("ACL", "GETUSER", "dsmil-reader"),
-    ),
-}
 
 
 class Users:
@@ -165,11 +85,17 @@ def lines_of(known: Sequence[Role]) -> list[str]:
     return [*acl_lines(known, "dsmil-", hashes), "user root on >root ~* &* +@all"]
 
 
-@pytest.fixture
-def users(tmp_path: Path) -> Iterator[Users]:
+@pytest.fixture(params=["bundled", "redis-server"])
+def users(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Users]:
+    binary = bundled_binary() if request.param == "bundled" else shutil.which(request.param)
+    if binary is None:
+        message = f"no {request.param} on PATH; Debian: apt install redis-server"
+        if IN_CI:
+            pytest.fail(message)
+        pytest.skip(message)
     file = tmp_path / "users.acl"
     file.write_text("\n".join(lines_of(roles.roles())) + "\n")
-    with PrivateServer(bundled_binary(), ["--aclfile", file, "--enable-debug-command", "yes"]) as server:
+    with PrivateServer(binary, ["--aclfile", file, "--enable-debug-command", "yes"]) as server:
         yield Users(server, tmp_path)
 
 
@@ -346,6 +272,41 @@ def test_others_may_not_initialise(prepared: Users) -> None:
     assert "this user may not do that" in done.stderr
     with prepared.bus("reader") as bus, pytest.raises(BusRefused):
         preparation.prepare_broker(bus.client)
+
+
+def test_up_runs_as_admin_on_a_given_broker(users: Users) -> None:
+    """All its services share the one user that it was given."""
+    log = users.folder / "eve.json"
+    log.write_text(ALERT)
+    output = users.folder / "output"
+    with output.open("wb") as said:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "dsmil", "up"],
+            env=os.environ | users.environment("admin"),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        until(lambda: up.poll() is not None or "running " in output.read_text(), 30, "the running line")
+        assert users.dsmil("ingest", "ingest", "suricata-eve", str(log)).returncode == 0
+        with HotPathDB(settings=users.settings("reader")) as db:
+            until(db.get_recent_soc_events, what="the row")
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(30) == 0, output.read_text()
+    finally:
+        if up.poll() is None:
+            up.kill()
+            up.wait(30)
+    with users.root() as root:
+        assert [entry["object"] for entry in root.acl_log()] == []
+
+
+def test_metrics_of_a_service_show_its_own_streams(prepared: Users) -> None:
+    with prepared.bus(DETECTOR) as bus, HotPathDB(settings=prepared.settings(DETECTOR)) as db:
+        families = {family.name: family for family in PartsCollector([], bus, db).collect()}
+    lengths = families["dsmil_redis_stream_length"].samples
+    assert [sample.labels["stream_name"] for sample in lengths] == ["L3_IN"]
 
 
 def test_the_admin_may_do_what_each_service_may() -> None:
