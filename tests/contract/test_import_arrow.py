@@ -11,15 +11,16 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "dsmil"
 #: Part of the package -> its place on the arrow; a part may import what is below it, and itself.
 RANKS = {
-    **dict.fromkeys(("errors", "config", "log", "registry", "text"), 0),
+    **dict.fromkeys(("errors", "config", "journal", "log", "registry", "text"), 0),
     "events": 1,
     "fusion": 2,
     "infrastructure": 3,
     **dict.fromkeys(("sources", "detections", "correlation", "sinks"), 4),
     **dict.fromkeys(("services", "api"), 5),
-    "cli": 6,
-    "testing": 7,
-    "__main__": 8,
+    "doctor": 6,
+    "cli": 7,
+    "testing": 8,
+    "__main__": 9,
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -56,7 +56,9 @@ _CODES: Final[tuple[tuple[type[DsmilError], int], ...]] = (
 
 def let_go() -> None:
     """Write out what is left; when nobody reads it any more, that is no failure at exit."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.__stdout__, sys.__stderr__):  # not what click may have put in their place
+        if stream is None:
+            continue
         try:
             stream.flush()
         except (OSError, ValueError):
@@ -75,10 +77,6 @@ def guarded(action: Callable[[], Any]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return OK  # the reader of a pipe has seen enough
-    except SystemExit as exc:
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # that is how click ends at a broken pipe
-            return OK
-        return exc.code if isinstance(exc.code, int) else INTERNAL
     except DsmilError as exc:
         click.echo(f"dsmil: {printable(exc)}", err=True)
         return next((code for kind, code in _CODES if isinstance(exc, kind)), NO)
@@ -88,4 +86,6 @@ def guarded(action: Callable[[], Any]) -> int:
         text = printable(f"{type(exc).__name__}: {exc}", 500)
         click.echo(f"dsmil: internal error, please report it: {text} (LOG_LEVEL=DEBUG shows where)", err=True)
         return INTERNAL
-    return result if isinstance(result, int) else OK
+    # At a broken pipe click answers 1, and puts a muted stream in place of standard output.
+    muted = sys.stdout is not sys.__stdout__
+    return result if isinstance(result, int) and not muted else OK
