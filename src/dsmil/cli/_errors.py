@@ -77,6 +77,10 @@ def guarded(action: Callable[[], Any]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return OK  # the reader of a pipe has seen enough
+    except SystemExit as exc:
+        # At a broken pipe click ends with 1 and a muted stream in place of standard output.
+        muted = sys.stdout is not sys.__stdout__
+        return exc.code if isinstance(exc.code, int) and not muted else OK
     except DsmilError as exc:
         click.echo(f"dsmil: {printable(exc)}", err=True)
         return next((code for kind, code in _CODES if isinstance(exc, kind)), NO)
@@ -86,6 +90,4 @@ def guarded(action: Callable[[], Any]) -> int:
         text = printable(f"{type(exc).__name__}: {exc}", 500)
         click.echo(f"dsmil: internal error, please report it: {text} (LOG_LEVEL=DEBUG shows where)", err=True)
         return INTERNAL
-    # At a broken pipe click answers 1, and puts a muted stream in place of standard output.
-    muted = sys.stdout is not sys.__stdout__
-    return result if isinstance(result, int) and not muted else OK
+    return result if isinstance(result, int) else OK
