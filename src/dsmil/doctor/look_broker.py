@@ -15,8 +15,8 @@ from dsmil.infrastructure.connection import broker_url, connect, public_url, tra
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.groups import ledger_key, library_source
 from dsmil.infrastructure.instance import StateDir
-from dsmil.services.catalogue import detector_classes, service_classes
 from dsmil.services.letters import Letter
+from dsmil.services.preparation import service_groups
 
 if TYPE_CHECKING:
     from dsmil.config import Settings
@@ -30,11 +30,8 @@ _SAMPLES: Final = 5
 
 def registered_groups() -> dict[StreamName, tuple[str, ...]]:
     """Return the groups that services and detectors of this version read with, by stream."""
-    parts = [*service_classes().values(), *detector_classes().values()]
-    return {
-        stream: tuple(sorted(part.name for part in parts if stream in getattr(part, "reads", ())))
-        for stream in StreamName
-    }
+    groups = service_groups()
+    return {stream: tuple(sorted(name for place, name in groups if place is stream)) for stream in StreamName}
 
 
 def broker_mode(settings: Settings) -> str:
