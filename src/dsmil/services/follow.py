@@ -12,7 +12,7 @@ from dsmil.events.streams import StreamName
 from dsmil.infrastructure.positions import Positions
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import append_letters, source_letter
-from dsmil.services.part import STARTING, Vitals, record_heartbeat
+from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 from dsmil.sources._feed import REMEMBERED, Reader
 from dsmil.sources._follow import Follower, Position
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsmil.config import Settings
-    from dsmil.infrastructure.hotpath_db import HotPathDB
     from dsmil.sources._feed import RawRecord, Source
 
 _BATCH: Final = 500
 _IDLE_S: Final = 0.2
 
 
-class FollowedFile:
+class FollowedFile(PlainPart):
     """Follows one file by one feed."""
 
     def __init__(self, source: Source, path: Path, settings: Settings, *, rate: float | None = None) -> None:
@@ -61,14 +60,6 @@ class FollowedFile:
             layers={},
             checks=dict(self._problems),
         )
-
-    def record(self, db: HotPathDB) -> None:
-        """Write the heartbeat."""
-        record_heartbeat(db, self.vitals())
-
-    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
-        """Return no line: the metrics tell."""
-        return None
 
     def run(self, stop: threading.Event) -> None:
         """Follow until ``stop`` is set. Nothing is read while the broker does not take what was read."""

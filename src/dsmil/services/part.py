@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -108,3 +109,19 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
         tops_allocated=tops_allocated,
         metadata={"service": vitals.name, "processed": done, "problems": problems},
     )
+
+
+class PlainPart(ABC):
+    """What most parts share: a heartbeat from their vitals, and no statistics line."""
+
+    @abstractmethod
+    def vitals(self) -> Vitals:
+        """Return how the part is doing."""
+
+    def record(self, db: HotPathDB) -> None:
+        """Write the heartbeat."""
+        record_heartbeat(db, self.vitals())
+
+    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
+        """Return no line: the metrics tell."""
+        return None

@@ -22,7 +22,7 @@ from dsmil.infrastructure.consumer import ConsumerName
 from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.groups import GroupReader, Verdict
 from dsmil.services.letters import dead_letter
-from dsmil.services.part import STARTING, Vitals, record_heartbeat
+from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.recent import RecentIds
 from dsmil.services.retry import Waiting, pause
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dsmil.config import Settings
-    from dsmil.infrastructure.hotpath_db import HotPathDB
 
 #: Entries taken at once when that many are waiting; BATCH_SIZE may ask for more.
 NATURAL_BATCH: Final = 500
@@ -50,7 +49,7 @@ _MAX_WAITING: Final = 10_000
 _DRAIN_S: Final = 5.0
 
 
-class Runner:
+class Runner(PlainPart):
     """Runs one handler as one consumer of its group."""
 
     def __init__(
@@ -94,14 +93,6 @@ class Runner:
             layers=dict(self._layers),
             checks={"broker": self._problem},
         )
-
-    def record(self, db: HotPathDB) -> None:
-        """Write the heartbeat."""
-        record_heartbeat(db, self.vitals())
-
-    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
-        """Return no line: the metrics tell."""
-        return None
 
     def run(self, stop: threading.Event) -> None:
         """Serve until ``stop`` is set; trouble with the broker is waited out, never fatal."""

@@ -27,14 +27,13 @@ from dsmil.infrastructure.rows import Row, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 from dsmil.services.letters import dead_letter
-from dsmil.services.part import STARTING, Vitals, record_heartbeat
+from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 
 if TYPE_CHECKING:
     import threading
 
     from dsmil.config import Settings
-    from dsmil.infrastructure.hotpath_db import HotPathDB
 
 #: Streams copied. Raw rows of findings come from their SOC entry, so L3_OUT and L4_OUT are not read again.
 COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
@@ -57,7 +56,7 @@ class _Copy(msgspec.Struct):
     entries: int = 0
 
 
-class StoreWriter:
+class StoreWriter(PlainPart):
     """Reads streams from the store's own position and adds their rows."""
 
     name: ClassVar[str] = "store-writer"
@@ -92,14 +91,6 @@ class StoreWriter:
             durations=dict(self._durations),
             checks=dict(self._problems),
         )
-
-    def record(self, db: HotPathDB) -> None:
-        """Write the heartbeat."""
-        record_heartbeat(db, self.vitals())
-
-    def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
-        """Return no line: the metrics tell."""
-        return None
 
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
