@@ -127,5 +127,23 @@ CREATE TABLE IF NOT EXISTS stream_positions (
   updated    REAL    NOT NULL
 ) WITHOUT ROWID;
 
+-- Who speaks: one row for each source and the device it speaks through, kept by the store writer in the transaction
+-- that adds the rows. It tells who has fallen silent without a look through the events.
+
+CREATE TABLE IF NOT EXISTS producers (
+  source         TEXT    NOT NULL,
+  device_id      INTEGER NOT NULL,
+  layer          INTEGER NOT NULL,
+  events         INTEGER NOT NULL,
+  first_seen     REAL    NOT NULL,
+  last_seen      REAL    NOT NULL,
+  -- Minutes of the clock in which it was heard: a file that was read once has few, a living source many.
+  active_minutes INTEGER NOT NULL,
+  -- The longest it has been silent between two batches, seconds.
+  longest_gap    REAL    NOT NULL,
+  PRIMARY KEY (source, device_id)
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS schema_steps (step INTEGER PRIMARY KEY, name TEXT, applied REAL);
 INSERT OR IGNORE INTO schema_steps (step, name, applied) VALUES (1, '0001_documented_tables.sql', (julianday('now') - 2440587.5) * 86400.0);
+INSERT OR IGNORE INTO schema_steps (step, name, applied) VALUES (2, '0002_producers.sql', (julianday('now') - 2440587.5) * 86400.0);

@@ -13,7 +13,7 @@ from dsmil.errors import DsmilError
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import id_order
-from dsmil.infrastructure.groups import ledger_key, library_source
+from dsmil.infrastructure.groups import LIBRARIES, ledger_key, library_source
 from dsmil.infrastructure.instance import StateDir
 from dsmil.services.letters import Letter
 from dsmil.services.preparation import service_groups
@@ -109,13 +109,18 @@ def _fsync(client: redis.Redis) -> str:
 
 
 def _functions(client: redis.Redis) -> str:
+    states = {_library(client, name) for name in LIBRARIES}
+    return next((state for state in ("unknown", "missing", "other") if state in states), "loaded")
+
+
+def _library(client: redis.Redis, name: str) -> str:
     try:
-        found: Any = client.function_list("dsmil", withcode=True)
+        found: Any = client.function_list(name, withcode=True)
     except redis.ResponseError:
         return "unknown"
     if not found:
         return "missing"
-    return "loaded" if library_source().encode() in _flat(found) else "other"
+    return "loaded" if library_source(name).encode() in _flat(found) else "other"
 
 
 def _flat(value: Any) -> list[Any]:  # noqa: ANN401 - a plain reply

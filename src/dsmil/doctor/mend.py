@@ -19,7 +19,7 @@ from dsmil.errors import BusRefused, DsmilError
 from dsmil.events.streams import DEFAULT_GROUP
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.connection import broker_url, connect, translated
-from dsmil.infrastructure.groups import ensure_group, load_functions
+from dsmil.infrastructure.groups import ensure_group, load_functions, open_books
 from dsmil.infrastructure.instance import StateDir, runtime_places
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def _make_groups(settings: Settings) -> str:
     made = []
     with _client(settings) as client:
         for stream, groups in registered_groups().items():
-            made += [
-                f"{group} on {stream}" for group in (DEFAULT_GROUP, *groups) if ensure_group(client, stream, group)
-            ]
+            if ensure_group(client, stream, DEFAULT_GROUP):
+                made.append(f"{DEFAULT_GROUP} on {stream}")
+            made += [f"{group} on {stream}" for group in groups if open_books(client, stream, group)]
     return f"made {len(made)} groups, reading from the first entry: {', '.join(made) or 'all were there'}"
 
 

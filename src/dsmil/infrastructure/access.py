@@ -12,6 +12,8 @@ import msgspec
 
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.groups import EPOCH_KEY, attempts_key, ledger_key
+from dsmil.infrastructure.pressure import PRESSURE_KEY
+from dsmil.infrastructure.trimming import SAVED_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,13 +95,37 @@ def copying(reads: Sequence[str]) -> tuple[Grant, ...]:
     return (
         Grant(commands=(*_LOOK, "xread"), reads=tuple(map(str, reads))),
         Grant(commands=("get", "set"), reads=(EPOCH_KEY,), writes=(EPOCH_KEY,)),
+        Grant(commands=("hset", "hdel"), writes=(SAVED_KEY,)),
+        Grant(commands=("get",), reads=(PRESSURE_KEY,)),
         Grant(commands=("xadd",), writes=(DEAD_LETTERS,)),
     )
 
 
+def keeping() -> tuple[Grant, ...]:
+    """Return what the janitor needs: to remove from streams, not to add or to read entries."""
+    streams = tuple(stream.value for stream in StreamName)
+    inside = ("xtrim", "xpending", "xinfo|groups", "xinfo|consumers", "xgroup|delconsumer", "exists")
+    called = ("fcall|dsmil_trim", "fcall|dsmil_reap")
+    return (
+        Grant(commands=inside, reads=streams, writes=streams),
+        Grant(commands=("xtrim",), reads=(DEAD_LETTERS,), writes=(DEAD_LETTERS,)),
+        Grant(commands=("hgetall",), reads=(SAVED_KEY,)),
+        Grant(commands=called, reads=(*streams, SAVED_KEY), writes=(*streams, SAVED_KEY)),
+        Grant(commands=("set",), writes=(PRESSURE_KEY,)),
+    )
+
+
+def alarming() -> tuple[Grant, ...]:
+    """Return what the auditor needs: to see the books, and to raise findings of its own."""
+    return (*looking(), Grant(commands=("xadd",), writes=(StreamName.L3_OUT.value,)))
+
+
 def producing() -> tuple[Grant, ...]:
     """Return what reading log files needs: records in, dead letters for what is no record."""
-    return (Grant(commands=("xadd",), writes=(StreamName.L3_IN.value, DEAD_LETTERS)),)
+    return (
+        Grant(commands=("xadd",), writes=(StreamName.L3_IN.value, DEAD_LETTERS)),
+        Grant(commands=("get",), reads=(PRESSURE_KEY,)),
+    )
 
 
 def looking() -> tuple[Grant, ...]:
@@ -108,14 +134,19 @@ def looking() -> tuple[Grant, ...]:
     return (
         Grant(commands=(*_LOOK, "xread", "xrange", "xrevrange", "xlen"), reads=streams),
         # Groups are not known beforehand: anybody may read a stream with a group of his own.
-        Grant(commands=("hgetall",), reads=(ledger_key("*", "*"),)),
+        Grant(commands=("hgetall",), reads=(ledger_key("*", "*"), SAVED_KEY)),
+        Grant(commands=("get",), reads=(PRESSURE_KEY,)),
     )
 
 
 def preparing() -> tuple[Grant, ...]:
     """Return what making streams and groups needs."""
     streams = tuple(stream.value for stream in StreamName)
-    return (Grant(commands=(*_LOOK, "xgroup|create"), reads=streams, writes=streams),)
+    ledgers = (ledger_key("*", "*"),)
+    return (
+        Grant(commands=(*_LOOK, "xgroup|create"), reads=streams, writes=streams),
+        Grant(commands=("del", "hset"), reads=ledgers, writes=ledgers),
+    )
 
 
 def acl_lines(roles: Iterable[Role], prefix: str, hashes: dict[str, str], db: int = 0) -> list[str]:

@@ -67,22 +67,26 @@ def attempts_key(stream: str, group: str) -> str:
     return f"dsmil:attempts:{stream}:{group}"
 
 
-@lru_cache(maxsize=1)
-def library_source() -> str:
-    """Return the server-side functions."""
-    return files("dsmil.infrastructure").joinpath("functions.lua").read_text("utf-8")
+#: Library of server-side functions -> the file it is in.
+LIBRARIES: Final = {"dsmil": "functions.lua", "dsmil_janitor": "janitor.lua"}
+
+
+@lru_cache(maxsize=len(LIBRARIES))
+def library_source(library: str = "dsmil") -> str:
+    """Return the source of a library of server-side functions."""
+    return files("dsmil.infrastructure").joinpath(LIBRARIES[library]).read_text("utf-8")
 
 
 def load_functions(client: redis.Redis) -> None:
     """Load the server-side functions, replacing an older copy."""
     with translated("loading the server-side functions"):
-        client.function_load(library_source(), replace=True)
+        for library in LIBRARIES:
+            client.function_load(library_source(library), replace=True)
 
 
-@lru_cache(maxsize=1)
-def library_revision() -> str:
+def library_revision(library: str = "dsmil") -> str:
     """Return the revision that the server-side functions of this version answer with."""
-    return library_source().partition("local REVISION = '")[2].partition("'")[0]
+    return library_source(library).partition("local REVISION = '")[2].partition("'")[0]
 
 
 def broker_epoch(client: redis.Redis) -> str:
@@ -103,6 +107,25 @@ def ensure_group(client: redis.Redis, stream: str, group: str) -> bool:
                 return False
             raise
     return True
+
+
+def open_books(client: redis.Redis, stream: str, group: str) -> bool:
+    """Make the group of a service as :func:`ensure_group` does, and begin its ledger; return whether it was made.
+
+    Entries that were trimmed before the group was made are none of its business: the ledger begins with their
+    number as ``before``. Nothing is trimmed while a service's group is missing, so the number stays right.
+    """
+    if group_exists(client, stream, group):
+        return False
+    with translated(f"beginning the ledger of {group} on {stream}"):
+        before = 0
+        if client.exists(stream):
+            info: Any = client.xinfo_stream(stream)
+            before = info["entries-added"] - info["length"]
+        client.delete(ledger_key(stream, group))
+        if before:
+            client.hset(ledger_key(stream, group), "before", str(before))
+    return ensure_group(client, stream, group)
 
 
 def group_exists(client: redis.Redis, stream: str, group: str) -> bool:
@@ -154,8 +177,7 @@ class GroupReader:
 
     def _prepare_group(self, stream: StreamName) -> None:
         try:
-            if not group_exists(self._client, stream, self.group):
-                ensure_group(self._client, stream, self.group)
+            open_books(self._client, stream, self.group)
         except LoginRefused:
             raise
         except NotAllowed as exc:

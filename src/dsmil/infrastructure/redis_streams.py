@@ -20,6 +20,7 @@ from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, EVENT_FIELD, Strea
 from dsmil.infrastructure import groups
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import reading_client, streams_of
+from dsmil.infrastructure.pressure import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +48,7 @@ class RedisStreamsClient:
         self._settings = settings or Settings.from_env()
         self._url = url
         self._client: redis.Redis | None = None
+        self._admission = Admission()
         self._log = log.get("redis-streams")
 
     @property
@@ -98,7 +100,11 @@ class RedisStreamsClient:
         return self.append(name, bodies)
 
     def append(self, stream: StreamName, bodies: Iterable[bytes]) -> list[str]:
-        """Append documents that are already checked and encoded. Raises Unavailable."""
+        """Append documents that are already checked and encoded.
+
+        Raises Unavailable; BusRefused when memory runs out: then the caller keeps them and tries again.
+        """
+        self._admission.check(self.client)
         with translated(f"publishing to {stream}"):
             pipeline = self.client.pipeline(transaction=False)
             for body in bodies:

@@ -166,6 +166,14 @@ class Store:
                 f"another store writer copies into {self.path}; give this instance its own with HOTPATH_DB"
             ) from None
 
+    def __enter__(self) -> Store:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close."""
+        self.close()
+
     def close(self) -> None:
         """Close the connection and give up the lock."""
         self.connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -71,3 +72,8 @@ def _is_ours_or_free(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o077
+
+
+def store_name(path: Path) -> str:
+    """Return the name under which the broker knows the store: several hosts may copy the same streams."""
+    return f"{socket.gethostname() or 'localhost'}:{path.absolute()}"

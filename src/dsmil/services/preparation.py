@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsmil.events.streams import DEFAULT_GROUP, StreamName
-from dsmil.infrastructure.groups import ensure_group, load_functions
+from dsmil.infrastructure.groups import ensure_group, load_functions, open_books
 from dsmil.services.catalogue import detector_classes, service_classes
 
 if TYPE_CHECKING:
@@ -18,9 +18,15 @@ def service_groups() -> list[tuple[StreamName, str]]:
     return [(stream, part.name) for part in parts if hasattr(part, "handle") for stream in part.reads]
 
 
+def copied_streams() -> frozenset[StreamName]:
+    """Return the streams that are copied without a group: nothing tells the broker how far that has come."""
+    parts = (service_classes() | detector_classes()).values()
+    return frozenset(stream for part in parts if not hasattr(part, "handle") for stream in part.reads)
+
+
 def prepare_broker(client: redis.Redis) -> list[tuple[str, str]]:
     """Make streams, groups and server-side functions; return the groups made now. What is there is kept."""
-    wanted = [*((stream, DEFAULT_GROUP) for stream in StreamName), *service_groups()]
-    made = [(stream.value, group) for stream, group in wanted if ensure_group(client, stream, group)]
+    made = [(stream.value, DEFAULT_GROUP) for stream in StreamName if ensure_group(client, stream, DEFAULT_GROUP)]
+    made += [(stream.value, group) for stream, group in service_groups() if open_books(client, stream, group)]
     load_functions(client)
     return made

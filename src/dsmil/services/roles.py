@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsmil.infrastructure.access import Grant, Role, consuming, copying, looking, preparing, producing
+from dsmil.infrastructure.access import Grant, Role, consuming, looking, preparing, producing
 from dsmil.services.catalogue import detector_classes, service_classes
 
 
@@ -35,7 +35,7 @@ def _service(part: Any) -> Role:  # noqa: ANN401 - a class that some file offers
     about = f"`dsmil run {part.name}`"
     if hasattr(part, "handle"):
         return Role(name=part.name, about=about, grants=consuming(part.name, part.reads, part.writes))
-    return Role(name=part.name, about=about, grants=copying(part.reads))
+    return Role(name=part.name, about=about, grants=part.grants(), keyless=getattr(part, "keyless", ()))
 
 
 def table(prefix: str = "dsmil-") -> str:

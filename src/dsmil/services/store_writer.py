@@ -10,31 +10,35 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-import msgspec
+import apsw
 import redis
 
 from dsmil import log
-from dsmil.errors import EventInvalid, NotAllowed, Unavailable
-from dsmil.events import codec
-from dsmil.events.handling import Dead
-from dsmil.events.streams import DEAD_LETTERS, EVENT_FIELD, StreamName
+from dsmil.errors import NotAllowed, StoreUnavailable, Unavailable
+from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
+from dsmil.infrastructure.access import copying
+from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
-from dsmil.infrastructure.rows import Row, raw_row, soc_row
+from dsmil.infrastructure.snapshots import Snapshots, restore
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
+from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
+from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from dsmil.config import Settings
+    from dsmil.events.handling import Dead
+    from dsmil.infrastructure.access import Grant
 
 #: Streams copied. Raw rows of findings come from their SOC entry, so L3_OUT and L4_OUT are not read again.
 COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
@@ -43,18 +47,9 @@ _TABLE: Final = {StreamName.SOC_EVENTS: "soc_events_cache", StreamName.L3_IN: "r
 _START: Final = "0-0"
 _BATCH: Final = 500
 _SLICE_MS: Final = 500
+_MOST_PRODUCERS: Final = 10_000
 _RETENTION_EVERY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 2.0
-
-
-class _Copy(msgspec.Struct):
-    """Rows and counts of one batch of one stream."""
-
-    last_id: str
-    raw: list[Row]
-    soc: list[Row]
-    rejected: list[tuple[Entry, Dead]]
-    entries: int = 0
 
 
 class StoreWriter(PlainPart):
@@ -65,7 +60,9 @@ class StoreWriter(PlainPart):
     reads: ClassVar[tuple[StreamName, ...]] = COPIED
     writes: ClassVar[tuple[StreamName, ...]] = ()
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float] = time.time, snapshot_every_s: float = EVERY_S
+    ) -> None:
         """Take the settings; store and broker are opened in :meth:`run`. Retention counts by ``clock``."""
         self._settings = settings
         self._clock = clock
@@ -76,12 +73,24 @@ class StoreWriter(PlainPart):
         self._durations: dict[tuple[str, str], tuple[int, float]] = {}
         self._problems = {"broker": STARTING, "store": STARTING}
         self._positions: dict[StreamName, str] = {}
+        #: What the store says itself; differs from ours when we start over.
+        self._stored: dict[str, str] = {}
+        self._producers: set[tuple[str, int]] = set()
         self._epoch = ""
         self._failures = 0
         self._next_look = self._next_retention = 0.0
+        self._ballast = Ballast(self._place.path)
+        self._keeper = SnapshotKeeper(
+            self._place.path, [stream.value for stream in COPIED], settings, every_s=snapshot_every_s
+        )
         self._client: redis.Redis
         self._reading: redis.Redis
         self._store: Store
+
+    @staticmethod
+    def grants() -> tuple[Grant, ...]:
+        """Return what it needs at the broker."""
+        return copying(COPIED)
 
     def vitals(self) -> Vitals:
         """Return how the copy is going."""
@@ -91,17 +100,26 @@ class StoreWriter(PlainPart):
             outcomes=dict(self._outcomes),
             layers={},
             durations=dict(self._durations),
-            checks=dict(self._problems),
+            checks=self._problems | {"snapshots": self._keeper.problem},
         )
 
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
         self._client = connect(broker_url(self._settings), self._settings)
         self._reading = reading_client(self._client)
+        self._keeper.start()
+        try:
+            self._run(stop)
+        finally:
+            self._keeper.stop()
+            self._client.close()
+
+    def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 self._open()
                 try:
+                    self._restore(stop)
                     self._follow(stop)
                 finally:
                     self._store.close()
@@ -113,8 +131,8 @@ class StoreWriter(PlainPart):
                 self._problems[_which(exc)] = str(exc)
                 self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                 self._client.connection_pool.disconnect()
+                self._make_room(exc)
                 stop.wait(wait)
-        self._client.close()
 
     def _open(self) -> None:
         self._store = Store(self._place.path)
@@ -130,6 +148,31 @@ class StoreWriter(PlainPart):
         self._epoch = ""
         self._problems["store"] = ""
         self._next_look = 0.0
+
+    def _restore(self, stop: threading.Event) -> None:
+        """Copy the newest snapshot back into a store that knows no position: it is new, or was wiped."""
+        if self._store.named("positions"):
+            return
+        snapshot = Snapshots(self._place.path, self._settings.state_dir).newest()
+        if snapshot is None:
+            return
+        started = time.monotonic()
+        self._log.info("store.restoring", snapshot=str(snapshot.path), megabytes=snapshot.size_bytes >> 20)
+
+        def progress(done: int, rows: int) -> None:
+            self._problems["store"] = f"copying a snapshot back: {done:,} of {rows:,} rows"
+
+        if restore(self._store, snapshot.path, stop.is_set, progress):
+            self._problems["store"] = ""
+            self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
+
+    def _make_room(self, exc: Unavailable) -> None:
+        """On a full file system give the ballast away, so that retention can delete."""
+        if isinstance(exc.__cause__, apsw.FullError) and self._ballast.give():
+            self._log.warning("store.full", path=str(self._place.path), cause="the ballast was given away")
+            with Store(self._place.path) as store:
+                while gone := expire(store, self._clock()):
+                    self._log.info("store.expired", rows=gone)
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -156,7 +199,9 @@ class StoreWriter(PlainPart):
         epoch = broker_epoch(self._client)
         if epoch != self._epoch:
             self._positions = dict.fromkeys(COPIED, _START)
-            for row in self._store.named("positions"):
+            rows = self._store.named("positions")
+            self._stored = {row["stream"]: row["last_id"] for row in rows}
+            for row in rows:
                 if row["stream"] in self._positions and row["epoch"] == epoch:
                     self._positions[StreamName(row["stream"])] = row["last_id"]
             self._log.info("store.epoch", epoch=epoch, positions=self._positions)
@@ -175,6 +220,8 @@ class StoreWriter(PlainPart):
                 self._log.warning("store.stream_reset", stream=stream.value, newest=newest, position=position)
                 self._positions[stream] = _START
         self._problems["broker"] = ""
+        if store_place.is_tmpfs(self._place.path.parent):
+            self._ballast.take()
 
     def _read(self) -> list[tuple[StreamName, list[Entry]]]:
         places = {stream.value: position for stream, position in self._positions.items()}
@@ -183,30 +230,48 @@ class StoreWriter(PlainPart):
         return streams_of(reply)
 
     def _write(self, stream: StreamName, entries: list[Entry]) -> None:
-        copy = _copy(stream, entries)
-        for entry, dead in copy.rejected:
+        batch = copy(stream, entries)
+        for entry, dead in batch.rejected:
             self._log.warning("store.entry_rejected", source=entry.place, cause=dead.cause, detail=dead.detail)
             self._dead_letter(entry, dead)
         started = time.monotonic()
         with self._store.writing(f"copying {stream}") as connection:
+            self._check_position(connection, stream)
             added = 0
-            for name, rows in (("insert_raw", copy.raw), ("insert_soc", copy.soc)):
+            for name, rows in (("insert_raw", batch.raw), ("insert_soc", batch.soc)):
                 before = connection.total_changes()
                 connection.executemany(statement(name), rows)
                 counts = (name == "insert_soc") == (stream is StreamName.SOC_EVENTS)
                 added += connection.total_changes() - before if counts else 0
-            rejected = len(copy.rejected)
-            duplicates = copy.entries - added - rejected
-            figures = (copy.entries, added, duplicates, rejected)
+            rejected = len(batch.rejected)
+            duplicates = batch.entries - added - rejected
+            now = time.time()
+            self._note_producers(connection, batch, now)
+            place = (stream.value, batch.last_id, self._epoch)
             connection.execute(
-                statement("move_position"), (stream.value, copy.last_id, self._epoch, *figures, time.time())
+                statement("move_position"), (*place, batch.entries, added, duplicates, rejected, now)
             )
-        self._positions[stream] = copy.last_id
+        self._positions[stream] = self._stored[stream] = batch.last_id
         self._time("insert", _TABLE[stream], time.monotonic() - started)
         for outcome, count in (("stored", added), ("duplicate", duplicates), ("rejected", rejected)):
             if count:
                 key = (stream.value, outcome)
                 self._outcomes[key] = self._outcomes.get(key, 0) + count
+
+    def _check_position(self, connection: apsw.Connection, stream: StreamName) -> None:
+        """Refuse to write when the store's position is not the one we left: it was rebuilt under us."""
+        row = connection.execute(statement("position_of"), (stream.value,)).fetchone()
+        if (row[0] if row else None) != self._stored.get(stream.value):
+            raise StoreUnavailable(f"the position of {stream} was changed by somebody else; starting over from it")
+
+    def _note_producers(self, connection: apsw.Connection, batch: Copy, now: float) -> None:
+        for (source, device, layer), events in batch.producers.items():
+            if (source, device) not in self._producers:
+                if len(self._producers) >= _MOST_PRODUCERS:
+                    continue  # names out of events: somebody may make up a new one for each
+                self._producers.add((source, device))
+            values = {"source": source, "device_id": device, "layer": layer, "events": events, "now": now}
+            connection.execute(statement("heard_producer"), values)
 
     def _time(self, operation: str, table: str, seconds: float) -> None:
         count, total = self._durations.get((operation, table), (0, 0.0))
@@ -226,22 +291,6 @@ class StoreWriter(PlainPart):
             self._time("delete", table, time.monotonic() - started)
         if gone:
             self._next_retention = 0.0
-
-
-def _copy(stream: StreamName, entries: list[Entry]) -> _Copy:
-    """Turn the entries of a stream into rows; what is no event is set aside with its cause."""
-    copy = _Copy(last_id=entries[-1].entry_id, raw=[], soc=[], rejected=[], entries=len(entries))
-    for entry in entries:
-        try:
-            if stream is StreamName.SOC_EVENTS:
-                event = codec.decode_soc((entry.fields or {}).get(EVENT_FIELD.encode(), b""))
-                copy.raw.append(raw_row(event))
-                copy.soc.append(soc_row(event, entry.entry_id))
-            else:
-                copy.raw.append(raw_row(entry.event(), entry.entry_id))
-        except EventInvalid as exc:
-            copy.rejected.append((entry, Dead(exc.cause, exc.detail)))
-    return copy
 
 
 def _which(exc: Unavailable) -> str:

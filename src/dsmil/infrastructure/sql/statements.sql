@@ -90,6 +90,9 @@ SELECT * FROM soc_events_cache WHERE event_id = ?;
 -- positions --
 SELECT * FROM stream_positions ORDER BY stream;
 
+-- position_of --
+SELECT last_id FROM stream_positions WHERE stream = ?;
+
 -- move_position --
 INSERT INTO stream_positions (stream, last_id, epoch, entries, rows, duplicates, rejected, updated)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -121,3 +124,20 @@ DELETE FROM model_outputs_fast WHERE id <= ? AND ts < ?;
 
 -- delete_shrink --
 DELETE FROM shrink_metrics WHERE id <= ? AND ts < ?;
+
+-- heard_producer --
+INSERT INTO producers (source, device_id, layer, events, first_seen, last_seen, active_minutes, longest_gap)
+VALUES (:source, :device_id, :layer, :events, :now, :now, 1, 0)
+ON CONFLICT (source, device_id) DO UPDATE SET
+  layer = excluded.layer, events = events + excluded.events,
+  longest_gap = max(longest_gap, excluded.last_seen - last_seen),
+  active_minutes = active_minutes + (CAST(excluded.last_seen / 60 AS INTEGER) > CAST(last_seen / 60 AS INTEGER)),
+  last_seen = max(last_seen, excluded.last_seen);
+
+-- producers --
+SELECT * FROM producers ORDER BY source, device_id;
+
+-- silent_producers --
+SELECT source, device_id, layer, events, last_seen, active_minutes, longest_gap FROM producers
+WHERE active_minutes >= :minutes AND :now - last_seen > max(:least, 3 * longest_gap)
+ORDER BY source, device_id;

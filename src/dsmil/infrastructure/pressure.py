@@ -1,0 +1,101 @@
+"""How full memory is, known to everybody through one key at the broker.
+
+The janitor measures and writes it; producers ask before they add, and keep what is refused. The key outlives
+its writer only for a short while: without a janitor producers are let in, and the broker's own limit is the last.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dsmil.errors import BusRefused, NotAllowed
+from dsmil.infrastructure.connection import translated
+
+if TYPE_CHECKING:
+    import redis
+
+PRESSURE_KEY: Final = "dsmil:pressure"
+#: Seconds that the word of a janitor counts.
+LIFETIME_S: Final = 30
+#: Seconds between two looks of a producer.
+_LOOK_S: Final = 1.0
+
+
+class Level(IntEnum):
+    """What the fullest memory asks for; each level includes those below it."""
+
+    #: Entries are kept for their age.
+    OPEN = 0
+    #: Entries that nobody needs go at once, and snapshots are taken early.
+    TIDY = 50
+    #: People are told.
+    WARN = 70
+    #: Nothing new is let in.
+    REFUSE = 85
+
+
+#: Once refused, producers wait until it has fallen to this, so that the door does not flutter.
+REOPEN: Final = 0.80
+
+
+class Pressure(msgspec.Struct, frozen=True, kw_only=True):
+    """The word of the janitor."""
+
+    level: int = Level.OPEN
+    #: Which memory, and how full, in words.
+    reason: str = ""
+    #: Share in use, 0 to 1, by memory: ``broker``, ``store``.
+    shares: dict[str, float] = {}
+
+
+def judge(shares: dict[str, float], before: int = Level.OPEN) -> Pressure:
+    """Return the level that the fullest memory asks for; ``before`` is the level until now."""
+    if not shares:
+        return Pressure()
+    name, share = max(shares.items(), key=lambda item: item[1])
+    level = max((level for level in Level if share * 100 >= level), default=Level.OPEN)
+    if before >= Level.REFUSE and share > REOPEN:
+        level = Level.REFUSE
+    return Pressure(level=int(level), reason=f"the {name}'s memory is {share:.0%} full", shares=shares)
+
+
+def announce(client: redis.Redis, pressure: Pressure) -> None:
+    """Tell everybody; raises Unavailable."""
+    with translated("announcing the pressure"):
+        client.set(PRESSURE_KEY, msgspec.json.encode(pressure), ex=LIFETIME_S)
+
+
+def heard(client: redis.Redis) -> Pressure:
+    """Return what the janitor last said; OPEN when there is none, or when this user may not ask."""
+    try:
+        with translated("asking for the pressure"):
+            raw: Any = client.get(PRESSURE_KEY)
+    except NotAllowed:  # an ACL file of an earlier version
+        return Pressure()
+    try:
+        return msgspec.json.decode(raw or b"{}", type=Pressure)
+    except msgspec.MsgspecError:
+        return Pressure()
+
+
+class Admission:
+    """Asks on behalf of one producer, once a second at most."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._next = 0.0
+        self._pressure = Pressure()
+
+    def check(self, client: redis.Redis) -> None:
+        """Raise BusRefused, which says why, while nothing new is let in."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._pressure = heard(client)
+            self._next = now + _LOOK_S
+        if self._pressure.level >= Level.REFUSE:
+            reason = self._pressure.reason
+            raise BusRefused(f"new events are refused: {reason}; keep them and try again, `dsmil status` says more")

@@ -1,0 +1,173 @@
+"""The janitor: keeps streams within their time and memory, and closes the door before memory runs out.
+
+It removes what every reader has settled and every store has saved: by age as a rule, at once when memory runs
+short. Nothing is removed that somebody still needs; when that is too much, producers are refused and keep theirs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from dsmil import log
+from dsmil.errors import NotAllowed, Unavailable
+from dsmil.events.streams import StreamName
+from dsmil.infrastructure import store_place
+from dsmil.infrastructure.access import keeping
+from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.pressure import LIFETIME_S, Level, Pressure, announce, judge
+from dsmil.infrastructure.trimming import ALL, Trimmer
+from dsmil.services.part import STARTING, PlainPart, Vitals
+from dsmil.services.preparation import copied_streams, service_groups
+from dsmil.services.retry import pause
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    import redis
+
+    from dsmil.config import Settings
+    from dsmil.infrastructure.access import Grant
+
+_HOUR_S: Final = 3600.0
+#: How long entries that nobody needs are kept for people, as the rows of their table are.
+KEEP_S: Final = {stream: 24 * _HOUR_S for stream in StreamName} | {StreamName.SOC_EVENTS: 7 * 24 * _HOUR_S}
+#: How long dead letters are kept; memory that runs short does not shorten it.
+KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
+_ROUND_S: Final = 1.0
+#: Calls of one round for one stream: others have their turn.
+_MOST_CALLS: Final = 20
+_REAP_EVERY_S: Final = 60.0
+#: A consumer that holds nothing and was silent for so long will not come back under its name.
+_REAP_IDLE_S: Final = _HOUR_S
+
+
+class Janitor(PlainPart):
+    """Trims streams, removes consumers that are gone, and watches memory."""
+
+    name: ClassVar[str] = "janitor"
+    device_id: ClassVar[int] = 0
+    reads: ClassVar[tuple[StreamName, ...]] = ()
+    writes: ClassVar[tuple[StreamName, ...]] = ()
+    #: Commands without keys that it uses.
+    keyless: ClassVar[tuple[str, ...]] = ("info",)
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        """Take the settings; the broker is reached in :meth:`run`. Age counts by ``clock``."""
+        self._settings = settings
+        self._clock = clock
+        self._place = store_place.choose(settings)
+        self._groups = {stream: [g for s, g in service_groups() if s is stream] for stream in StreamName}
+        self._copied = copied_streams()
+        self._outcomes: dict[tuple[str, str], int] = {}
+        self._problems = {"broker": STARTING}
+        self._pressure = Pressure()
+        self._holders: dict[StreamName, str] = {}
+        self._announced = self._next_reap = 0.0
+        self._log = log.get(self.name)
+
+    @staticmethod
+    def grants() -> tuple[Grant, ...]:
+        """Return what it needs at the broker."""
+        return keeping()
+
+    def vitals(self) -> Vitals:
+        """Return how it is doing; memory that runs short is a problem of its own."""
+        memory = self._pressure.reason if self._pressure.level >= Level.WARN else ""
+        return Vitals(
+            name=self.name,
+            device_id=self.device_id,
+            outcomes=dict(self._outcomes),
+            layers={},
+            checks=self._problems | {"memory": memory},
+        )
+
+    @property
+    def holders(self) -> dict[StreamName, str]:
+        """Who keeps entries of a stream from being removed, by stream."""
+        return dict(self._holders)
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep house until ``stop`` is set; trouble with the broker is waited out."""
+        client = connect(broker_url(self._settings), self._settings)
+        trimmer = Trimmer(client)
+        failures = 0
+        while not stop.is_set():
+            try:
+                trimmer.prepare()
+                self._problems["broker"], failures = "", 0
+                while not stop.is_set():
+                    self._round(client, trimmer)
+                    stop.wait(_ROUND_S)
+            except Unavailable as exc:
+                if isinstance(exc, NotAllowed) and self._problems["broker"] == STARTING:
+                    raise  # as the runner does: waiting gives no rights
+                failures += 1
+                wait = pause(failures)
+                self._problems["broker"] = str(exc)
+                self._log.warning("janitor.trouble", cause=str(exc), retry_in_s=round(wait, 2))
+                client.connection_pool.disconnect()
+                stop.wait(wait)
+        client.close()
+
+    def _round(self, client: redis.Redis, trimmer: Trimmer) -> None:
+        self._watch(client)
+        for stream in StreamName:
+            self._trim(trimmer, stream)
+        oldest = self._clock() - KEEP_LETTERS_S
+        self._count("DEAD_LETTERS", "trimmed", trimmer.trim_letters(f"{int(oldest * 1000)}-0"))
+        if time.monotonic() >= self._next_reap:
+            self._next_reap = time.monotonic() + _REAP_EVERY_S
+            for stream, groups in self._groups.items():
+                for group in groups:
+                    self._reap(trimmer, stream, group)
+
+    def _watch(self, client: redis.Redis) -> None:
+        """Measure, and tell everybody when the level has changed or the last word is getting old."""
+        shares = {"broker": _broker_share(client)}
+        if store_place.is_tmpfs(self._place.path.parent):
+            total, _, free = shutil.disk_usage(self._place.path.parent)
+            shares["store"] = 1 - free / total
+        found = judge(shares, self._pressure.level)
+        changed = found.level != self._pressure.level
+        if changed:
+            level = Level(found.level).name.lower()
+            say = self._log.warning if found.level >= Level.WARN else self._log.info
+            say("janitor.memory", level=level, reason=found.reason)
+        self._pressure = found
+        if changed or time.monotonic() - self._announced > LIFETIME_S / 3:
+            announce(client, found)
+            self._announced = time.monotonic()
+
+    def _trim(self, trimmer: Trimmer, stream: StreamName) -> None:
+        hurry = self._pressure.level >= Level.TIDY
+        oldest = ALL if hurry else f"{max(int((self._clock() - KEEP_S[stream]) * 1000), 0)}-0"
+        groups, copied = self._groups[stream], stream in self._copied
+        for _ in range(_MOST_CALLS):
+            trimmed = trimmer.trim(stream, groups, oldest=oldest, copied=copied)
+            self._holders[stream] = trimmed.holder
+            if not trimmed.removed:
+                return
+            self._count(stream.value, "trimmed", trimmed.removed)
+
+    def _reap(self, trimmer: Trimmer, stream: StreamName, group: str) -> None:
+        gone = trimmer.reap(stream, group, _REAP_IDLE_S)
+        if gone:
+            self._log.info("janitor.consumers_removed", stream=stream.value, group=group, names=gone)
+
+    def _count(self, stream: str, outcome: str, number: int) -> None:
+        if number:
+            self._outcomes[stream, outcome] = self._outcomes.get((stream, outcome), 0) + number
+
+
+def _broker_share(client: redis.Redis) -> float:
+    """Return how full the broker's memory is: of its own limit, or of its host's memory when it has none."""
+    with translated("asking for the broker's memory"):
+        info: Any = client.info("memory")
+    limit = info.get("maxmemory") or info.get("total_system_memory") or 0
+    return float(info["used_memory"] / limit) if limit else 0.0
+
+
+SERVICE = Janitor

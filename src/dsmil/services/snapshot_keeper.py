@@ -1,0 +1,144 @@
+"""Takes snapshots of the hot store while it is written to, and tells the broker what they have."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dsmil import log
+from dsmil.errors import StoreUnavailable, Unavailable
+from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.groups import broker_epoch
+from dsmil.infrastructure.pressure import Level, heard
+from dsmil.infrastructure.snapshots import Snapshot, Snapshots
+from dsmil.infrastructure.store import Store
+from dsmil.infrastructure.store_place import store_name
+from dsmil.infrastructure.trimming import SAVED_KEY, saved_field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import redis
+
+    from dsmil.config import Settings
+
+#: Seconds between two snapshots, and when memory runs short.
+EVERY_S: Final = 300.0
+_HURRY_S: Final = 30.0
+#: A store whose streams stand still is copied this often, for what comes by other ways.
+_QUIET_S: Final = 3600.0
+_LOOK_S: Final = 2.0
+#: How long the last snapshot may take when the process is to stop.
+_LAST_S: Final = 6.0
+_AGAIN_S: Final = 30.0
+
+
+class SnapshotKeeper:
+    """The snapshots of one store writer, in a thread of its own."""
+
+    def __init__(
+        self, store: Path, streams: Sequence[str], settings: Settings, *, every_s: float = EVERY_S
+    ) -> None:
+        """Take the store and the streams that are copied into it; nothing runs yet."""
+        self._store = store
+        self._streams = tuple(streams)
+        self._settings = settings
+        self._every_s = every_s
+        self._name = store_name(store)
+        self._snapshots = Snapshots(store, settings.state_dir)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+        self._log = log.get("snapshots")
+        self._next_try = 0.0
+        #: Why the last one failed; empty when it did not.
+        self.problem = ""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and take a last snapshot if that takes no more than a few seconds."""
+        self._stop.set()
+        self._thread.join()
+        give_up = time.monotonic() + _LAST_S
+        with connect(broker_url(self._settings), self._settings) as client:
+            try:
+                newest = self._snapshots.newest()
+                if newest is None or self._moved(newest):
+                    self._snapshots.take(lambda: time.monotonic() > give_up)
+                self._announce(client)
+            except Unavailable as exc:
+                self._log.warning("snapshots.none_at_the_end", cause=str(exc))
+
+    def _run(self) -> None:
+        with connect(broker_url(self._settings), self._settings) as client:
+            while not self._stop.is_set():
+                try:
+                    self._round(client)
+                except Unavailable as exc:
+                    self.problem = str(exc) if isinstance(exc, StoreUnavailable) else ""
+                    self._next_try = time.monotonic() + _AGAIN_S
+                    self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=_AGAIN_S)
+                    client.connection_pool.disconnect()
+                self._stop.wait(_LOOK_S)
+
+    def _round(self, client: redis.Redis) -> None:
+        newest = self._snapshots.newest()
+        if time.monotonic() >= self._next_try and self._due(newest, client):
+            started = time.monotonic()
+            taken = self._snapshots.take(self._stop.is_set)
+            if taken is not None:
+                self._log.info(
+                    "snapshots.taken",
+                    path=str(taken.path),
+                    megabytes=taken.size_bytes >> 20,
+                    seconds=round(time.monotonic() - started, 2),
+                )
+        self.problem = ""
+        self._announce(client)
+
+    def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
+        if newest is None:
+            return bool(positions(self._store))
+        age = abs(time.time() - newest.made)  # a clock that was set back must not end all snapshots
+        if age < _HURRY_S or (age < self._every_s and heard(client).level < Level.TIDY):
+            return False
+        return age >= _QUIET_S or self._moved(newest)
+
+    def _moved(self, newest: Snapshot) -> bool:
+        return positions(self._store) != newest.positions
+
+    def _announce(self, client: redis.Redis) -> None:
+        """Tell the janitor up to where the newest snapshot has everything: what is older may go.
+
+        The snapshot is looked at anew each time: when somebody has removed it, nothing of it may go any more.
+        """
+        newest = self._snapshots.newest()
+        epoch = broker_epoch(client)
+        saved = {}
+        if newest is not None:
+            saved = {s: last_id for s, last_id in newest.positions.items() if newest.epochs[s] == epoch}
+        with translated("announcing the snapshot"):
+            for stream in self._streams:
+                field = saved_field(self._name, stream)
+                if stream in saved:
+                    client.hset(SAVED_KEY, field, saved[stream])
+                else:
+                    client.hdel(SAVED_KEY, field)
+
+
+def positions(store: Path) -> dict[str, str]:
+    """Return up to where each stream is in the store; nothing when there is no store yet."""
+    if not store.exists():
+        return {}
+    opened = Store(store, read_only=True)
+    try:
+        found: list[dict[str, Any]] = opened.named("positions")
+    except StoreUnavailable:  # no schema yet
+        return {}
+    finally:
+        opened.close()
+    return {row["stream"]: row["last_id"] for row in found}
