@@ -121,3 +121,21 @@ DELETE FROM model_outputs_fast WHERE id <= ? AND ts < ?;
 
 -- delete_shrink --
 DELETE FROM shrink_metrics WHERE id <= ? AND ts < ?;
+
+-- soc_span --
+SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM soc_events_cache;
+
+-- raw_span --
+SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM raw_events_fast;
+
+-- arrived_soc --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after ORDER BY id DESC LIMIT :limit;
+
+-- arrived_soc_grave --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after AND severity IN ('HIGH', 'CRITICAL') ORDER BY id DESC LIMIT :limit;
+
+-- arrived_soc_escalated --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after AND original_severity <> severity ORDER BY id DESC LIMIT :limit;
