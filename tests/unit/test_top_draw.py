@@ -78,7 +78,7 @@ def printed(shown: View | None, frame: Frame, **colours: Any) -> str:
     return out.getvalue().removesuffix("\n")
 
 
-NOTHING = {
+NOTHING: dict[str, Any] = {
     "streams": [],
     "parts": [],
     "events": {},
