@@ -6,7 +6,9 @@ import os
 import re
 import select
 import subprocess
+import termios
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tests.acceptance.fabric_process import ROOT
 
@@ -34,8 +36,8 @@ class Terminal:
         os.close(other)
         self._shown = b""
 
-    def lines(self) -> list[str]:
-        """Return the whole lines shown so far, without colours."""
+    def shown(self) -> str:
+        """Return everything shown so far, as it came."""
         while self._end >= 0 and select.select([self._end], [], [], 0)[0]:
             try:
                 more = os.read(self._end, 65536)
@@ -44,11 +46,27 @@ class Terminal:
             if not more:
                 break
             self._shown += more
-        return _STYLE.sub("", self._shown.decode(errors="replace")).replace("\r\n", "\n").split("\n")[:-1]
+        return self._shown.decode(errors="replace")
+
+    def lines(self) -> list[str]:
+        """Return the whole lines shown so far, without colours."""
+        return _STYLE.sub("", self.shown()).replace("\r\n", "\n").split("\n")[:-1]
+
+    def frame(self) -> str:
+        """Return what was painted since the cursor went home last, without colours."""
+        return _STYLE.sub("", self.shown().rpartition("\x1b[H")[2])
+
+    def mode(self) -> list[Any]:
+        """Return the settings of the terminal: echo, keys at once, and so on."""
+        return termios.tcgetattr(self._end)
+
+    def press(self, keys: str) -> None:
+        """Do what the person at the keyboard does."""
+        os.write(self._end, keys.encode())
 
     def press_ctrl_c(self) -> None:
         """Do what the person at the terminal does."""
-        os.write(self._end, b"\x03")
+        self.press("\x03")
 
     def hang_up(self) -> None:
         """Close the terminal's window."""

@@ -24,10 +24,10 @@ def soc_line(event: dict[str, Any], *, with_id: bool = True, with_date: bool = F
     shape = "%Y-%m-%d %H:%M:%S " if with_date else "%H:%M:%S "
     line.append(datetime.fromtimestamp(event["ts"], UTC).strftime(shape), style="dim")
     line.append(f"{safe(severity):<8}", style=STYLES.get(severity, ""))
-    line.append(f" {safe(_said(event), 80)}")
-    flow = _flow(event.get("entities") or context.get("entities") or [])
-    if flow:
-        line.append(f"  {safe(flow, 90)}", style="cyan")
+    line.append(f" {safe(said(event), 80)}")
+    ends = flow(event.get("entities") or context.get("entities"))
+    if ends:
+        line.append(f"  {safe(ends, 90)}", style="cyan")
     techniques = event.get("techniques") or context.get("techniques") or []
     if techniques:
         line.append(f"  {safe(' '.join(techniques), 60)}", style="magenta")
@@ -40,19 +40,23 @@ def soc_line(event: dict[str, Any], *, with_id: bool = True, with_date: bool = F
     return line
 
 
-def _said(event: dict[str, Any]) -> str:
-    for signal in (event.get("signals") or {}).values():
+def said(event: dict[str, Any]) -> str:
+    """Return what was found, in the words of whoever found it, else category and device."""
+    signals = event.get("signals")
+    for signal in signals.values() if isinstance(signals, dict) else ():
         if isinstance(signal, dict):
-            said = signal.get("decision") or signal.get("label")
-            if said:
-                return str(said)
+            words = signal.get("decision") or signal.get("label")
+            if words:
+                return str(words)
     return f"{event.get('category')} event of device {event.get('source_device')}"
 
 
-def _flow(entities: list[dict[str, Any]]) -> str:
+def flow(entities: object) -> str:
+    """Return source and destination, as far as they are known."""
     ends = []
+    known = [e for e in entities if isinstance(e, dict)] if isinstance(entities, list | tuple) else []
     for role in ("src", "dest"):
-        values = {e["type"]: e["value"] for e in entities if isinstance(e, dict) and e.get("role") == role}
+        values = {str(e.get("type")): e.get("value") for e in known if e.get("role") == role}
         if "ip" in values:
-            ends.append(f"{values['ip']}:{values['port']}" if "port" in values else values["ip"])
+            ends.append(f"{values['ip']}:{values['port']}" if "port" in values else f"{values['ip']}")
     return " → ".join(ends)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dsmil.cli._errors import NO
+from dsmil.cli._screen import paint
 from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, size, state_dir_option, table
 
 if TYPE_CHECKING:
@@ -60,12 +62,7 @@ def _watch(*, as_json: bool) -> NoReturn:
         if as_json:
             print_json(found)
         else:
-            with screen.capture() as frame:
-                _show(screen, found)
-            # Home, then each line to its end, then the rest of the screen: no flicker.
-            lines = frame.get().replace("\n", "\x1b[K\n") if screen.is_terminal else frame.get()
-            start, end = ("\x1b[H", "\x1b[J") if screen.is_terminal else ("", "")
-            click.echo(f"{start}{lines}{end}", nl=False)
+            paint(screen, partial(_show, screen, found))
         time.sleep(1.0)
 
 

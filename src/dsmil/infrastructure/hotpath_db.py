@@ -364,10 +364,11 @@ class HotPathDB:
 
     def _read(self, name: str, bindings: Any = ()) -> list[dict[str, Any]]:  # noqa: ANN401 - tuple or mapping
         with self._lock:
-            return [_decoded(row) for row in self._ready().named(name, bindings)]
+            return [decoded(row) for row in self._ready().named(name, bindings)]
 
 
-def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+def decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose columns with JSON are decoded, in place."""
     for name in _JSON & row.keys():
         value = row[name]
         if isinstance(value, str | bytes):

@@ -98,4 +98,6 @@ class Admission:
             self._next = now + _LOOK_S
         if self._pressure.level >= Level.REFUSE:
             reason = self._pressure.reason
-            raise BusRefused(f"new events are refused: {reason}; keep them and try again, `dsmil status` says more")
+            raise BusRefused(
+                f"new events are refused: {reason}; keep them and try again, `dsmil status` says more"
+            )

@@ -18,6 +18,7 @@ from dsmil.events import codec
 from dsmil.events.model import Event, EventCategory, Severity, create_event
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, EVENT_FIELD, StreamName
 from dsmil.infrastructure import groups
+from dsmil.infrastructure.broker_picture import stream_shape
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import reading_client, streams_of
 from dsmil.infrastructure.pressure import Admission
@@ -161,27 +162,10 @@ class RedisStreamsClient:
         name = StreamName(stream)
         with translated(f"looking at {name}"):
             if not self.client.exists(name.value):
-                return {"name": name.value, "exists": False, "length": 0, "entries_added": 0, "groups": []}
+                return stream_shape(name.value, None, ())
             info: Any = self.client.xinfo_stream(name.value)
             found: Any = self.client.xinfo_groups(name.value)
-        return {
-            "name": name.value,
-            "exists": True,
-            "length": info["length"],
-            "entries_added": info.get("entries-added", info["length"]),
-            "last_generated_id": _text(info["last-generated-id"]),
-            "first_entry_id": _text(info["first-entry"][0]) if info["first-entry"] else None,
-            "groups": [
-                {
-                    "name": _text(group["name"]),
-                    "consumers": group["consumers"],
-                    "pending": group["pending"],
-                    "lag": group.get("lag"),
-                    "last_delivered_id": _text(group["last-delivered-id"]),
-                }
-                for group in found
-            ],
-        }
+        return stream_shape(name.value, info, found)
 
     def get_stats(self) -> dict[str, dict[str, Any]]:
         """Return :meth:`get_stream_info` of every stream, by name."""
@@ -221,7 +205,3 @@ def event_from_dict(fields: dict[str, Any]) -> Event:
     document = codec.encode_object(fields)
     now = time.time()
     return codec.decode(document, fallback=codec.Fallback(f"local/{time.time_ns()}", now))
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

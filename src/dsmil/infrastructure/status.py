@@ -6,14 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmil.errors import DsmilError
-from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
-from dsmil.infrastructure.connection import broker_url, public_url, translated
+from dsmil.events.streams import DEFAULT_GROUP
+from dsmil.infrastructure.broker_picture import broker_picture, ledgers
+from dsmil.infrastructure.connection import broker_url, connect, public_url
 from dsmil.infrastructure.groups import ledger_key
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.instance import StateDir
-from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 if TYPE_CHECKING:
+    import redis
+
     from dsmil.config import Settings
 
 #: A heartbeat older than this means that nobody is there.
@@ -58,47 +60,35 @@ def _broker(settings: Settings) -> dict[str, Any]:
     url = broker_url(settings)
     picture: dict[str, Any] = {"address": public_url(url)}
     try:
-        with RedisStreamsClient(url, settings=settings) as bus, translated("asking the broker"):
-            info: Any = bus.client.info()
-            picture["version"] = f"{info.get('server_name', 'redis')} {_version(info)}"
-            picture["used_memory"] = info["used_memory"]
-            picture["maxmemory_policy"] = info.get("maxmemory_policy")
-            picture["durability"] = durability(bus)
-            picture["streams"] = [_stream(bus, stream) for stream in StreamName]
-            picture["dead_letters"] = int(bus.client.xlen(DEAD_LETTERS))
+        client = connect(url, settings)
+        try:
+            picture |= broker_picture(client)
+            _account(client, picture["streams"])
+        finally:
+            client.close()
     except DsmilError as exc:
-        given = settings.redis_url or settings.redis_explicit or StateDir(settings.state_dir).running()
-        why = "" if given else "no address is given and no instance runs; at the default address, "
-        picture["error"] = f"{why}{exc}"
+        return {"address": picture["address"], "error": broker_trouble(settings, exc)}
     return picture
 
 
-def _version(info: dict[str, Any]) -> str:
-    return str(info.get("valkey_version") or info.get("redis_version"))
+def broker_trouble(settings: Settings, exc: DsmilError) -> str:
+    """Return why the broker does not answer; without a fabric, that nobody said where it is."""
+    given = settings.redis_url or settings.redis_explicit or StateDir(settings.state_dir).running()
+    why = "" if given else "no address is given and no instance runs; at the default address, "
+    return f"{why}{exc}"
 
 
-def durability(bus: RedisStreamsClient) -> str:
-    """Return when the broker writes to disk: everysec, always, no, or none; unknown when it does not say."""
-    try:
-        with translated("asking for durability"):
-            found: Any = bus.client.config_get("append*")
-    except DsmilError:
-        return "unknown: CONFIG is not allowed"
-    values = {_text(k): _text(v) for k, v in found.items()}
-    return values.get("appendfsync", "unknown") if values.get("appendonly") == "yes" else "none"
-
-
-def _stream(bus: RedisStreamsClient, stream: StreamName) -> dict[str, Any]:
-    info = bus.get_stream_info(stream)
-    for group in info["groups"]:
-        ledger = {_text(k): int(v) for k, v in bus.client.hgetall(ledger_key(stream, group["name"])).items()}
+def _account(client: redis.Redis, streams: list[dict[str, Any]]) -> None:
+    """Add to each group what became of the entries, and whether that makes everything that was added."""
+    places = [(stream, group) for stream in streams for group in stream["groups"]]
+    counted = ledgers(client, [ledger_key(stream["name"], group["name"]) for stream, group in places])
+    for (stream, group), ledger in zip(places, counted, strict=True):
         group["ledger"] = ledger
         group["unread"] = group.pop("lag")
         if group["name"] != DEFAULT_GROUP and group["unread"] is not None:
             settled = sum(count for field, count in ledger.items() if field not in _BESIDE)
             # Everything that was added is settled, in work or unread; another sum means loss or doubling.
-            group["imbalance"] = info["entries_added"] - settled - group["pending"] - group["unread"]
-    return info
+            group["imbalance"] = stream["entries_added"] - settled - group["pending"] - group["unread"]
 
 
 def _store(settings: Settings, now: float) -> dict[str, Any]:
@@ -109,19 +99,8 @@ def _store(settings: Settings, now: float) -> dict[str, Any]:
     try:
         picture.update(db.get_stats())
         picture["positions"] = db.get_positions()
-        picture["devices"] = [
-            {**row, "alive": row["status"] != "OFFLINE" and now - (row["last_heartbeat"] or 0) <= HEARTBEAT_S}
-            for row in db.get_device_statuses()
-        ]
-        newest = db.get_shrink_metrics(limit=1)
-        picture["shrink"] = None
-        if newest:
-            age = now - newest[0]["ts"]
-            picture["shrink"] = {
-                "age_s": round(age, 1),
-                "fresh": age <= HEARTBEAT_S,
-                "metrics": newest[0]["metrics_json"],
-            }
+        picture["devices"] = with_life(db.get_device_statuses(), now)
+        picture["shrink"] = shrink_reading(db.get_shrink_metrics(limit=1), now)
     except DsmilError as exc:
         picture["error"] = str(exc)
     finally:
@@ -129,5 +108,17 @@ def _store(settings: Settings, now: float) -> dict[str, Any]:
     return picture
 
 
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def with_life(devices: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+    """Return the rows of ``device_status``, each with ``alive``: whether it has a fresh heartbeat."""
+    return [
+        {**row, "alive": row["status"] != "OFFLINE" and now - (row["last_heartbeat"] or 0) <= HEARTBEAT_S}
+        for row in devices
+    ]
+
+
+def shrink_reading(newest: list[dict[str, Any]], now: float) -> dict[str, Any] | None:
+    """Return age, freshness and metrics of the newest SHRINK reading, or None when there is none."""
+    if not newest:
+        return None
+    age = now - newest[0]["ts"]
+    return {"age_s": round(age, 1), "fresh": age <= HEARTBEAT_S, "metrics": newest[0]["metrics_json"]}

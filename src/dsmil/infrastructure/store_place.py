@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -64,6 +65,16 @@ def is_tmpfs(folder: Path) -> bool:
         if left.split()[2] == wanted:
             return right.split()[0] == _TMPFS
     return False
+
+
+def tmpfs_bytes(folder: Path) -> int | None:
+    """Return the size of the tmpfs that a folder lies on; None when it lies on none, or does not say."""
+    if not is_tmpfs(folder):
+        return None
+    try:
+        return shutil.disk_usage(folder).total or None
+    except OSError:
+        return None
 
 
 def _is_ours_or_free(folder: Path) -> bool:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOUR_S: Final = 3600.0
 #: How long entries that nobody needs are kept for people, as the rows of their table are.
-KEEP_S: Final = {stream: 24 * _HOUR_S for stream in StreamName} | {StreamName.SOC_EVENTS: 7 * 24 * _HOUR_S}
+KEEP_S: Final = dict.fromkeys(StreamName, 24 * _HOUR_S) | {StreamName.SOC_EVENTS: 7 * 24 * _HOUR_S}
 #: How long dead letters are kept; memory that runs short does not shorten it.
 KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
 _ROUND_S: Final = 1.0

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from dsmil import log
 from dsmil.errors import DsmilError
-from dsmil.infrastructure.status import durability
+from dsmil.infrastructure.broker_picture import durability
 from dsmil.services.metrics import health
 from dsmil.services.wsgi import serve
 
@@ -41,7 +41,7 @@ def listen(first: int = FIRST_PORT) -> socket.socket:
 
 def _fsync(bus: RedisStreamsClient) -> str:
     try:
-        return durability(bus).split(":")[0]
+        return durability(bus.client).split(":")[0]
     except DsmilError:
         return ""  # the parts' own checks say that the broker is away
 

@@ -99,6 +99,7 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
     """Write a part's row of ``device_status``; memory is what its process holds, parts of one share it."""
     row = devices.device(vitals.device_id)
     done = settled(vitals.outcomes)
+    dead = sum(count for (_, outcome), count in vitals.outcomes.items() if outcome in {"dead", "rejected"})
     problems = {name: text for name, text in vitals.checks.items() if text}
     db.update_device_status(
         device_id=row.device_id,
@@ -107,7 +108,7 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
         status=_status(problems),
         memory_mb=memory_mb(),
         tops_allocated=tops_allocated,
-        metadata={"service": vitals.name, "processed": done, "problems": problems},
+        metadata={"service": vitals.name, "processed": done, "dead": dead, "problems": problems},
     )
 
 

@@ -141,3 +141,21 @@ SELECT * FROM producers ORDER BY source, device_id;
 SELECT source, device_id, layer, events, last_seen, active_minutes, longest_gap FROM producers
 WHERE active_minutes >= :minutes AND :now - last_seen > max(:least, 3 * longest_gap)
 ORDER BY source, device_id;
+
+-- soc_span --
+SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM soc_events_cache;
+
+-- raw_span --
+SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM raw_events_fast;
+
+-- arrived_soc --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after ORDER BY id DESC LIMIT :limit;
+
+-- arrived_soc_grave --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after AND severity IN ('HIGH', 'CRITICAL') ORDER BY id DESC LIMIT :limit;
+
+-- arrived_soc_escalated --
+SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
+FROM soc_events_cache WHERE id > :after AND original_severity <> severity ORDER BY id DESC LIMIT :limit;
