@@ -34,7 +34,7 @@ def broker_url(settings: Settings) -> str:
         return str(settings.redis_url)
     if not settings.redis_explicit:
         instance = StateDir(settings.state_dir).running()
-        if instance is not None:
+        if instance is not None and instance.broker_url:
             return instance.broker_url
     host = f"[{settings.redis_host}]" if ":" in settings.redis_host else settings.redis_host
     return f"redis://{host}:{settings.redis_port}/{settings.redis_db}"

@@ -25,15 +25,15 @@ _MAX_SOCKET_PATH: Final = 100
 
 
 class InstanceRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What ``instance.json`` says."""
+    """What ``instance.json`` says. Another version may have written it: only the process id must be there."""
 
     #: Process id of ``dsmil up``.
     pid: int
     #: Unix seconds.
-    started: float
-    version: str
+    started: float = 0.0
+    version: str = ""
     #: Address for clients, without credentials.
-    broker_url: str
+    broker_url: str = ""
     #: Unix socket of the bundled broker; empty when the broker is a given one.
     socket: str = ""
     #: ``bundled``, ``system`` or ``given``.

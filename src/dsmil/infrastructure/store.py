@@ -6,14 +6,14 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from dsmil.errors import StoreTooNew, StoreUnavailable
-from dsmil.infrastructure.sql import schema_steps, statement
+from dsmil.infrastructure.sql import SchemaStep, schema_steps, statement
 
 #: Earlier libraries can corrupt a database when a checkpoint races a writer (fixed in 3.51.3).
 OLDEST_SQLITE: Final = 3051003
@@ -83,22 +83,18 @@ class Store:
             self.connection.execute(f"PRAGMA {pragma}").fetchall()
         self.path.chmod(0o660)
 
-    def migrate(self) -> list[str]:
+    def migrate(self, steps: Sequence[SchemaStep] | None = None) -> list[str]:
         """Run the schema steps this file lacks, each in one transaction with its ledger row; return them.
 
-        Raises StoreTooNew when the file has steps this version does not know.
+        ``steps`` are those of this version unless given. Raises StoreTooNew when the file has steps that are
+        not among them; nothing is changed then.
         """
-        steps = schema_steps()
+        if steps is None:
+            steps = schema_steps()
+        refuse_newer(self, steps)
         with self.writing("preparing the ledger of schema steps"):
             self.connection.execute(ledger_sql())
-        done = {row["step"] for row in self.rows(f"SELECT step FROM {LEDGER}")}  # noqa: S608 - a constant
-        newest = max(done, default=0)
-        if newest > steps[-1][0]:
-            msg = (
-                f"{self.path} has schema step {newest}, this version knows {steps[-1][0]}; use the newer"
-                " version, or remove the file: it is rebuilt from the streams"
-            )
-            raise StoreTooNew(msg)
+        done = _steps_done(self)
         applied = []
         for number, name, script in steps:
             if number in done:
@@ -107,7 +103,8 @@ class Store:
                 # Another process may have run it between the look and the lock.
                 row = self.connection.execute(f"SELECT 1 FROM {LEDGER} WHERE step = ?", (number,)).fetchone()  # noqa: S608 - a constant
                 if row is None:
-                    self.connection.execute(script)
+                    # To its end: a statement that returns a row stops the script until the row is fetched.
+                    self.connection.execute(script).fetchall()
                     self.connection.execute(
                         f"INSERT INTO {LEDGER} VALUES (?, ?, ?)",  # noqa: S608 - a constant
                         (number, name, time.time()),
@@ -175,3 +172,21 @@ class Store:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def refuse_newer(store: Store, steps: Sequence[SchemaStep] | None = None) -> None:
+    """Raise StoreTooNew, with the remedy, when the file has schema steps that this version does not know."""
+    known = (schema_steps() if steps is None else steps)[-1][0]
+    newest = max(_steps_done(store), default=0)
+    if newest > known:
+        raise StoreTooNew(
+            f"{store.path} has schema step {newest}, this version knows {known}; use the version that wrote it,"
+            f" or stop everything and `rm {store.path}*`: it is filled again from the streams"
+        )
+
+
+def _steps_done(store: Store) -> set[int]:
+    """Return the numbers of the steps that the ledger of a file has; none where there is no ledger."""
+    if not store.rows("SELECT 1 FROM sqlite_schema WHERE name = ?", (LEDGER,)):
+        return set()
+    return {row["step"] for row in store.rows(f"SELECT step FROM {LEDGER}")}  # noqa: S608 - a constant

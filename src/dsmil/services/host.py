@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
-from dsmil.errors import DsmilError, NotAllowed
+from dsmil.errors import DsmilError, NotAllowed, StoreTooNew
 from dsmil.events import devices
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -45,7 +45,8 @@ def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.so
     """Run the named parts until SIGTERM or SIGINT; return the process's exit code.
 
     A part that ends by an error ends the process with code 70, so that whoever supervises it starts it anew;
-    one whose user, password or rights the broker refuses at the start, with 69.
+    one whose user, password or rights the broker refuses at the start, or whose store a newer version wrote,
+    with 69.
     """
     return host_parts(make_parts(names, settings), settings, metrics_socket=metrics_socket)
 
@@ -158,6 +159,10 @@ class Host:
             part.run(stop)
         except NotAllowed as exc:
             self._log.error("host.not_allowed", part=part.name, cause=str(exc))
+            self._code = 69
+            self._stop.set()
+        except StoreTooNew as exc:
+            self._log.error("host.store_too_new", part=part.name, cause=str(exc))
             self._code = 69
             self._stop.set()
         except Exception:  # noqa: BLE001 - the process ends and is started anew: a part that is gone must not go unnoticed

@@ -32,6 +32,7 @@ from dsmil.services.retry import pause
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from dsmil.config import Settings
 
@@ -64,9 +65,10 @@ class StoreWriter(PlainPart):
     reads: ClassVar[tuple[StreamName, ...]] = COPIED
     writes: ClassVar[tuple[StreamName, ...]] = ()
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings; store and broker are opened in :meth:`run`."""
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        """Take the settings; store and broker are opened in :meth:`run`. Retention counts by ``clock``."""
         self._settings = settings
+        self._clock = clock
         self._place = store_place.choose(settings)
         self._max_bytes = settings.hotpath_max_bytes or DEFAULT_MAX_BYTES
         self._log = log.get(self.name)
@@ -216,7 +218,7 @@ class StoreWriter(PlainPart):
             self._client.xadd(DEAD_LETTERS, cast("Any", dict(letter)))
 
     def _retain(self) -> None:
-        now = time.time()
+        now = self._clock()
         started = time.monotonic()
         gone = expire(self._store, now) or shrink_to(self._store, self._max_bytes, now)
         for table, count in gone.items():

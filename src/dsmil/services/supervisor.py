@@ -15,13 +15,14 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
-from dsmil.errors import BusUnavailable, NotAllowed, Unavailable
+from dsmil.errors import BusUnavailable, NotAllowed, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
 from dsmil.infrastructure.connection import broker_url, public_url, translated
 from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.store import Store, refuse_newer
 from dsmil.services.catalogue import detector_classes
 from dsmil.services.metrics_http import listen
 from dsmil.services.preparation import prepare_broker
@@ -87,12 +88,20 @@ class Supervisor:
         """Take the state directory, start broker and services; raises when one of the first two fails."""
         self._state.acquire()
         try:
+            self._check_store()
             url = self._start_broker()
             self._prepare_streams(url)
             self._start_services(url)
         except BaseException:
             self.stop()
             raise
+
+    def _check_store(self) -> None:
+        """Raise StoreTooNew before anything is started; one that cannot be read is the store writer's."""
+        path = store_place.choose(self._settings).path
+        if path.exists():
+            with contextlib.suppress(StoreUnavailable), contextlib.closing(Store(path, read_only=True)) as store:
+                refuse_newer(store)
 
     def _start_broker(self) -> str:
         settings = self._settings

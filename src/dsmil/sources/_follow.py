@@ -34,16 +34,16 @@ QUIET_S: Final = 1.0
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Up to where a generation has been read."""
+    """Up to where a generation has been read. Kept on disk: a field that is added later needs a default."""
 
-    inode: int
+    inode: int = 0
     #: Digest of the first ``head_bytes`` bytes.
     head: bytes
     head_bytes: int
     #: Bytes read, always at the end of a line (of a gzip file: bytes of its content).
     offset: int
     #: Lines read.
-    line: int
+    line: int = 0
 
 
 class Follower:

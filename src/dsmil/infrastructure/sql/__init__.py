@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+#: Number, file name and script of one schema step.
+SchemaStep = tuple[int, str, str]
 
 _NAME: Final = re.compile(r"^-- ([a-z_]+) --$", re.MULTILINE)
 
@@ -23,8 +29,12 @@ def statement(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def schema_steps() -> tuple[tuple[int, str, str], ...]:
-    """Return the numbered schema steps, oldest first: number, file name, script."""
-    folder = files(__name__).joinpath("schema")
+def schema_steps() -> tuple[SchemaStep, ...]:
+    """Return the numbered schema steps of this version, oldest first."""
+    return read_steps(files(__name__).joinpath("schema"))
+
+
+def read_steps(folder: Traversable) -> tuple[SchemaStep, ...]:
+    """Return the schema steps of a folder, oldest first: files named ``NNNN_words.sql``."""
     steps = sorted((f.name, f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".sql"))
     return tuple((int(name.split("_", 1)[0]), name, text) for name, text in steps)

@@ -1,0 +1,100 @@
+"""What a release recorded with tests/data/upgrade/record-release, put back as this version finds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis
+
+from dsmil.infrastructure.groups import EPOCH_KEY
+
+FOLDER = Path(__file__).parents[1] / "data" / "upgrade"
+VERSIONS = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "about.json").is_file())
+#: Columns that a row gets where it is written, not by what it says.
+PLACED = ("id", "stream_id")
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Release:
+    """One recording."""
+
+    def __init__(self, version: str) -> None:
+        self.folder = FOLDER / version
+        self.about: dict[str, Any] = json.loads((self.folder / "about.json").read_text())
+
+    def entries(self, stream: str) -> list[tuple[str, Fields]]:
+        """Return the entries of a stream, their bytes as they were."""
+        lines = (self.folder / f"{stream}.ndjson").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [
+            (row["id"], [(k.encode("latin-1"), v.encode("latin-1")) for k, v in row["fields"]]) for row in rows
+        ]
+
+    def events(self, stream: str) -> list[dict[str, Any]]:
+        """Return the documents of the entries that hold one."""
+        found = []
+        for _, fields in self.entries(stream):
+            with contextlib.suppress(ValueError, KeyError):
+                found.append(json.loads(dict(fields)[b"event"]))
+        return found
+
+    def replay(self, client: redis.Redis, *streams: str) -> None:
+        """Put streams back, each entry under its id, and give the broker's data the name it had."""
+        client.set(EPOCH_KEY, self.about["epoch"])
+        for stream in streams:
+            for entry_id, fields in self.entries(stream):
+                client.xadd(stream, cast("Any", dict(fields)), id=entry_id)
+
+    def restore(self, name: str, path: Path) -> Path:
+        """Make a SQLite file from its recorded statements."""
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript((self.folder / f"{name}.sql").read_text())
+        return path
+
+    def clock(self) -> Callable[[], float]:
+        """Return a clock that goes on where the recording ended, so that retention takes nothing of it."""
+        newest = max(int(self.entries(stream)[-1][0].split("-")[0]) for stream in ("L3_IN", "SOC_EVENTS")) / 1000
+        began = time.monotonic()
+        return lambda: newest + time.monotonic() - began
+
+
+@pytest.fixture(params=VERSIONS)
+def release(request: pytest.FixtureRequest) -> Release:
+    """Return each recorded release in turn."""
+    return Release(request.param)
+
+
+def rows(path: Path, table: str, order: str = "1") -> list[dict[str, Any]]:
+    """Return the rows of a table through the standard library, which shares no code with the product."""
+    with _reader(path) as connection:
+        return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}")]  # noqa: S608
+
+
+def tables(path: Path) -> list[str]:
+    """Return the names of the tables."""
+    with _reader(path) as connection:
+        found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    return [row["name"] for row in found if not row["name"].startswith("sqlite_")]
+
+
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+def said(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a row says of its event."""
+    kept = {name: value for name, value in row.items() if name not in PLACED}
+    for name in kept.keys() & {"payload", "signals", "shrink_metrics", "l8_enrichment", "escalation", "context"}:
+        kept[name] = None if kept[name] is None else json.loads(kept[name])
+    return kept
