@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 from tests.acceptance.fabric_process import Fabric, http_get
 
+from dsmil.services.metric_names import ALL, SHRINK
 from dsmil.testing.waiting import until
 
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
@@ -67,6 +68,20 @@ def test_documented_name_with_its_labels(samples: list[Sample], name: str) -> No
     mine = [sample for sample in samples if sample.name == name]
     assert mine
     assert {frozenset(sample.labels) for sample in mine} == {frozenset(DOCUMENTED[name])}
+
+
+def test_the_pages_have_what_is_described_and_nothing_else(fabric: Fabric, samples: list[Sample]) -> None:
+    described = {name: metric for metric in ALL for name in metric.samples}
+    found = {sample.name for sample in samples}
+    readings = {name for metric in SHRINK.values() for name in metric.samples}
+    assert found | readings == described.keys()
+    for sample in samples:
+        assert set(sample.labels) == set(described[sample.name].labels), sample
+    page = http_get(fabric.record["ports"]["metrics"], "/metrics")[1]
+    helps = dict(line.split(" ", 3)[2:] for line in page.splitlines() if line.startswith("# HELP"))
+    for metric in ALL:
+        name = metric.samples[0] if metric.kind == "counter" else metric.name
+        assert name not in helps or helps[name] == metric.meaning
 
 
 def test_figures_agree_with_the_status(fabric: Fabric, samples: list[Sample]) -> None:

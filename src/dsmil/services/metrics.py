@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
-
 from dsmil.errors import DsmilError, NotAllowed
 from dsmil.events import devices
 from dsmil.events.streams import StreamName
-from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS, HotPathDB
+from dsmil.infrastructure.hotpath_db import HotPathDB
+from dsmil.services import metric_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,12 +39,7 @@ class PartsCollector:
         yield from self._store()
 
     def _streams(self) -> Iterable[Metric]:
-        length = GaugeMetricFamily("dsmil_redis_stream_length", "Entries in a stream.", labels=["stream_name"])
-        lag = GaugeMetricFamily(
-            "dsmil_redis_stream_lag",
-            "Entries a group has not read yet.",
-            labels=["stream_name", "consumer_group"],
-        )
+        length, lag = metric_names.STREAM_LENGTH.gauge(), metric_names.STREAM_LAG.gauge()
         for stream in StreamName:
             try:
                 info = self._bus.get_stream_info(stream)
@@ -59,7 +53,7 @@ class PartsCollector:
         yield lag
 
     def _store(self) -> Iterable[Metric]:
-        size = GaugeMetricFamily("dsmil_db_size_bytes", "Bytes of file and log.", labels=["database"])
+        size = metric_names.DB_SIZE.gauge()
         size.add_metric(["hotpath"], self._db.size_bytes())
         yield size
         try:
@@ -67,21 +61,16 @@ class PartsCollector:
         except DsmilError:
             return  # the store is away; /health says so
         for row in newest:
-            for name in SHRINK_COLUMNS:
-                if row[name] is not None:
-                    metric = name if name.startswith("shrink_") else f"shrink_{name}"
-                    yield GaugeMetricFamily(metric, f"SHRINK: {name}.", value=row[name])
+            for column, described in metric_names.SHRINK.items():
+                if row[column] is not None:
+                    reading = described.gauge()
+                    reading.add_metric([], row[column])
+                    yield reading
 
 
 def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
-    events = CounterMetricFamily(
-        "dsmil_events", "Entries by what became of them.", labels=["stage", "stream", "outcome"]
-    )
-    layers = CounterMetricFamily("dsmil_layer_events", "Events put out.", labels=["layer", "severity"])
-    durations = SummaryMetricFamily(
-        "dsmil_db_query_duration_seconds", "Seconds of transactions.", labels=["operation", "table"]
-    )
-    status = GaugeMetricFamily("dsmil_device_status", "1 when online, 0 in trouble.", labels=["device_id"])
+    events, layers = metric_names.EVENTS.counter(), metric_names.LAYER_EVENTS.counter()
+    durations, status = metric_names.QUERY_DURATION.summary(), metric_names.DEVICE_STATUS.gauge()
     for part in vitals:
         for (stream, outcome), count in sorted(part.outcomes.items()):
             events.add_metric([part.name, stream, outcome], count)

@@ -1,0 +1,117 @@
+"""Every metric of ``/metrics``, described once: the page and the table in docs/operate.md are made from this."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+from dsmil.infrastructure.hotpath_db import SHRINK_COLUMNS
+
+
+class MetricName(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric."""
+
+    #: Name without the suffixes that its type adds.
+    name: str
+    #: ``counter``, ``gauge`` or ``summary``.
+    kind: str
+    #: What one sample says, in one line.
+    meaning: str
+    unit: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Names of its samples, as queries use them."""
+        if self.kind == "counter":
+            return (f"{self.name}_total",)
+        return (f"{self.name}_count", f"{self.name}_sum") if self.kind == "summary" else (self.name,)
+
+    def counter(self) -> CounterMetricFamily:
+        """Return an empty family for a page; the metric must be a counter."""
+        return CounterMetricFamily(self.name, self.meaning, labels=self.labels)
+
+    def gauge(self) -> GaugeMetricFamily:
+        """Return an empty family for a page; the metric must be a gauge."""
+        return GaugeMetricFamily(self.name, self.meaning, labels=self.labels)
+
+    def summary(self) -> SummaryMetricFamily:
+        """Return an empty family for a page; the metric must be a summary."""
+        return SummaryMetricFamily(self.name, self.meaning, labels=self.labels)
+
+
+EVENTS: Final = MetricName(
+    name="dsmil_events",
+    kind="counter",
+    meaning="Entries of a stream that a service (stage) has handled, by what became of them (outcome).",
+    unit="entries since the process started",
+    labels=("stage", "stream", "outcome"),
+)
+LAYER_EVENTS: Final = MetricName(
+    name="dsmil_layer_events",
+    kind="counter",
+    meaning="Events that services of this process have published, by layer and severity.",
+    unit="events since the process started",
+    labels=("layer", "severity"),
+)
+QUERY_DURATION: Final = MetricName(
+    name="dsmil_db_query_duration_seconds",
+    kind="summary",
+    meaning="Time of the store writer's transactions on the hot store: insert, or delete by retention.",
+    unit="seconds; transactions",
+    labels=("operation", "table"),
+)
+DEVICE_STATUS: Final = MetricName(
+    name="dsmil_device_status",
+    kind="gauge",
+    meaning="Whether the service that speaks as this device does its work: 1, or 0 when one of its checks fails.",
+    unit="1 or 0",
+    labels=("device_id",),
+)
+STREAM_LENGTH: Final = MetricName(
+    name="dsmil_redis_stream_length",
+    kind="gauge",
+    meaning="Entries that lie in a stream now.",
+    unit="entries",
+    labels=("stream_name",),
+)
+STREAM_LAG: Final = MetricName(
+    name="dsmil_redis_stream_lag",
+    kind="gauge",
+    meaning="Entries of a stream that a group has not read yet.",
+    unit="entries",
+    labels=("stream_name", "consumer_group"),
+)
+DB_SIZE: Final = MetricName(
+    name="dsmil_db_size_bytes",
+    kind="gauge",
+    meaning="Size of the hot store on its file system: file, write-ahead log and index.",
+    unit="bytes",
+    labels=("database",),
+)
+#: Operator readings, by column of the hot store.
+SHRINK: Final = {
+    column: MetricName(
+        name=column if column.startswith("shrink_") else f"shrink_{column}",
+        kind="gauge",
+        meaning=f"Newest operator reading that the hot store has: {column}.",
+        unit="0-1",
+    )
+    for column in SHRINK_COLUMNS
+}
+ALL: Final = (
+    *(EVENTS, LAYER_EVENTS, QUERY_DURATION, DEVICE_STATUS, STREAM_LENGTH, STREAM_LAG, DB_SIZE),
+    *SHRINK.values(),
+)
+
+
+def table() -> str:
+    """Return the table of all metrics in Markdown."""
+    rows = [
+        f"| {', '.join(f'`{name}`' for name in metric.samples)} | {metric.kind}"
+        f" | {', '.join(f'`{label}`' for label in metric.labels) or '-'} | {metric.meaning} | {metric.unit} |"
+        for metric in ALL
+    ]
+    return "\n".join(["| Name | Type | Labels | Meaning | Unit |", "|---|---|---|---|---|", *rows])
