@@ -80,6 +80,9 @@ def _follow(feed: str, files: tuple[str, ...], rate: float | None) -> int:
     if "-" in files:
         msg = "standard input cannot be followed; name files"
         raise click.UsageError(msg)
+    if not all(files):
+        msg = "a FILE is empty; name it (in a unit: DSMIL_INGEST_FILE)"
+        raise click.UsageError(msg)
     chosen = settings()
     log.configure(chosen.log_level, service="ingest")
     return host_parts(
