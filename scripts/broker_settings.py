@@ -33,10 +33,18 @@ WELL, WRONG, CHANGED, CHANGED_FOR_NOW, UNAVAILABLE = 0, 3, 4, 5, 69
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fix", action="store_true", help="change what is wrong, in the safe order")
-    parser.add_argument("--env-file", type=Path, help="environment file of the service; the environment wins")
+    parser.add_argument(
+        "--env-file",
+        type=Path,
+        action="append",
+        default=[],
+        help="environment file of the services; the last one and then the environment win",
+    )
     options = parser.parse_args()
-    environ = (from_file(options.env_file) if options.env_file else {}) | dict(os.environ)
-    settings = Settings.from_env({"REDIS_HOST": "localhost"} | environ)
+    environ = {"REDIS_HOST": "localhost"}
+    for file in options.env_file:
+        environ |= from_file(file)
+    settings = Settings.from_env(environ | dict(os.environ))
     url = broker_url(settings)
     try:
         with connect(url, settings) as client:

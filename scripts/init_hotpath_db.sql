@@ -6,7 +6,7 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA secure_delete = 0;
 PRAGMA cache_size = -16384;
-PRAGMA wal_autocheckpoint = 2000;
+PRAGMA wal_autocheckpoint = 8000;
 PRAGMA journal_size_limit = 67108864;
 
 -- The six documented tables, and what the store needs to know about itself.

@@ -18,6 +18,7 @@ TEXT
 
 readonly account=dsmil prefix=/opt/dsmil state=/var/lib/dsmil config=/etc/dsmil ram=/mnt/dsmil-ram
 readonly units=/etc/systemd/system manifest=.installed-files mark='# DSMIL Fabric: memory of the hot store'
+readonly example=ingest.env.example
 dry=false remove=false fix=false root='' changes=0 warnings=0 python='' uid='' gid=''
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -171,13 +172,18 @@ remove_files() {
 }
 
 write_environment() {
-  step "environment file of the services"
-  local file=$root$config/soc-router.env
+  step "environment files of the services"
+  local file=$root$config/dsmil.env former=$root$config/soc-router.env
   if [ -e "$file" ]; then
     note "$file is there and stays as it is"
-    return
+  elif [ -e "$former" ] && [ "$(stat -c %a "$former")" != 600 ]; then
+    # It held the settings of all units; now it would be those of the router alone.
+    run mv "$former" "$file"
+  else
+    run install -m 0640 -o 0 -g "$gid" "$source_dir/systemd/dsmil.env" "$file"
   fi
-  run install -m 0640 -o 0 -g "$gid" "$source_dir/systemd/soc-router.env" "$file"
+  cmp -s "$source_dir/systemd/$example" "$root$config/$example" \
+    || run install -m 0644 -o 0 -g "$gid" "$source_dir/systemd/$example" "$root$config/$example"
 }
 
 make_tmpfs() {
@@ -208,7 +214,8 @@ add_line() {
 look_at_broker() {
   step "settings of the broker"
   local interpreter=$root$prefix/.venv/bin/python code=0
-  local -a options=(--env-file "$root$config/soc-router.env")
+  # Where units have users of their own, only the admin may ask.
+  local -a options=(--env-file "$root$config/dsmil.env" --env-file "$root$config/admin.env")
   if [ ! -x "$interpreter" ]; then
     note "is looked at once the program is installed"
     return
@@ -225,10 +232,10 @@ look_at_broker() {
   esac
 }
 
-# The detectors have units of their own; router and store writer share the documented one.
+# The router has the documented unit, every other service one of its own.
 enabled_units() {
   printf 'dsmil.target\ndsmil-soc-router.service\n'
-  "$root$prefix/.venv/bin/dsmil" run --list 2>/dev/null | sed -n '/^soc-router$/d; /^store-writer$/d; s/.*/dsmil@&.service/p'
+  "$root$prefix/.venv/bin/dsmil" run --list 2>/dev/null | sed -n '/^soc-router$/d; s/.*/dsmil@&.service/p'
 }
 
 install_units() {
@@ -251,6 +258,7 @@ install_units() {
       systemctl --quiet is-enabled "$name" 2>/dev/null || run systemctl enable "$name"
     done
     note "start everything with: systemctl start dsmil.target"
+    note "follow a log: cp $config/$example $config/ingest-eve.env, edit it, systemctl enable --now dsmil-ingest@eve"
   fi
 }
 
@@ -268,6 +276,8 @@ uninstall() {
     fresh=true
   done
   if can_systemctl && $fresh; then run systemctl daemon-reload; fi
+
+  if cmp -s "$source_dir/systemd/$example" "$root$config/$example"; then run rm -f "$root$config/$example"; fi
 
   step "tmpfs of the hot store"
   if [ -z "$root" ] && mountpoint -q $ram; then run umount $ram; fi

@@ -15,5 +15,5 @@ if __name__ == "__main__":
 from dsmil.services import soc_router
 
 if __name__ == "__main__":
-    raise SystemExit(soc_router.main())
+    raise SystemExit(soc_router.main(sys.argv[1:]))
 sys.modules[__name__] = soc_router

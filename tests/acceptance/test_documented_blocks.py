@@ -186,7 +186,7 @@ def test_report_without_a_fabric(tmp_path: Path, closed_port: int) -> None:
 
 
 def test_router_of_the_documented_path(tmp_path: Path, broker: Broker, closed_port: int) -> None:
-    """``python3 src/services/soc_router.py``, as the unit starts it, at a given broker."""
+    """``python3 src/services/soc_router.py`` by hand, at a given broker: router and store writer."""
     env = environment(
         REDIS_URL=broker.url,
         HOTPATH_DB=tmp_path / "hotpath.db",
@@ -260,5 +260,5 @@ def test_unit_starts_the_documented_path() -> None:
         *("DSMIL_DEVICE_ID=52", "DSMIL_LAYER=8"),
     ):
         assert re.search(rf"^Environment=.*\b{re.escape(variable)}(\s|$)", unit, re.MULTILINE), variable
-    assert re.search(r"^ExecStart=\S+ \S*src/services/soc_router\.py$", unit, re.MULTILINE)
+    assert re.search(r"^ExecStart=\S+ \S*src/services/soc_router\.py --router-only$", unit, re.MULTILINE)
     assert "SyslogIdentifier=dsmil-soc-router" in unit

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.service_manager import Manager
 
 from dsmil.config import Settings
 from dsmil.services.notify import Notifier
@@ -40,26 +40,6 @@ import signal
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 sys.exit(Host([Hung()], Settings.from_env(), stop).run())
 """
-
-
-class Manager:
-    """The manager's side: a bound socket and every state that came in."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self._socket.settimeout(0)
-        self.address = address
-        self.states: list[str] = []
-
-    def receive(self) -> list[str]:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.states += self._socket.recv(65536).decode().split("\n")
-        return self.states
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture

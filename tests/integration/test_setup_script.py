@@ -89,6 +89,8 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     said = setup(root, "--dry-run")
     assert re.search(r"^dry run: \d+ changes would be made, none was$", said, re.MULTILINE)
     assert "+ useradd" in said
+    assert "/systemd/ingest.env.example" in said
+    assert "/systemd/dsmil-ingest@.service" in said
     assert tree(root) == before
 
 
@@ -103,14 +105,17 @@ def test_what_is_installed(installed: Path) -> None:
         ("opt/dsmil", 0o40755, 0, 0),
         ("var/lib/dsmil", 0o40750, uid, gid),
         ("etc/dsmil", 0o40750, 0, gid),
-        ("etc/dsmil/soc-router.env", 0o100640, 0, gid),
+        ("etc/dsmil/dsmil.env", 0o100640, 0, gid),
+        ("etc/dsmil/ingest.env.example", 0o100644, 0, gid),
         ("mnt/dsmil-ram", 0o40770, uid, gid),
         ("etc/systemd/system/dsmil-soc-router.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil@.service", 0o100644, 0, 0),
+        ("etc/systemd/system/dsmil@store-writer.service", 0o100644, 0, 0),
+        ("etc/systemd/system/dsmil-ingest@.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil.target", 0o100644, 0, 0),
     ):
         assert found[path][:3] == (mode, owner, group), path
-    settings = (installed / "etc/dsmil/soc-router.env").read_text().splitlines()
+    settings = (installed / "etc/dsmil/dsmil.env").read_text().splitlines()
     assert all(line.startswith("#") for line in settings if line)
     fstab = (installed / "etc/fstab").read_text()
     assert fstab.startswith(SYSTEM["fstab"] + "\n")
@@ -132,12 +137,37 @@ def test_the_program_is_the_tracked_files_and_runs(installed: Path) -> None:
 
 
 def test_a_second_run_does_nothing(installed: Path) -> None:
-    (installed / "etc/dsmil/soc-router.env").write_text("LOG_LEVEL=DEBUG\n")
+    (installed / "etc/dsmil/dsmil.env").write_text("LOG_LEVEL=DEBUG\n")
     before = tree(installed)
     said = setup(installed)
     assert said.endswith("nothing to do\n")
     assert "    + " not in said
     assert tree(installed) == before
+
+
+def test_former_settings_of_all_units_are_taken_over(installed: Path) -> None:
+    common, former = installed / "etc/dsmil/dsmil.env", installed / "etc/dsmil/soc-router.env"
+    before = common.read_text()
+    common.rename(former)
+    former.write_text("LOG_LEVEL=WARNING\n")
+    setup(installed)
+    assert (common.read_text(), former.exists()) == ("LOG_LEVEL=WARNING\n", False)
+    # A file of the router alone, as `dsmil acl --env-dir` writes it, stays what it is.
+    former.touch(0o600)
+    common.unlink()
+    setup(installed)
+    assert former.exists()
+    assert common.read_text().startswith("# Settings of all DSMIL units")
+    former.unlink()
+    common.write_text(before)
+    assert setup(installed).endswith("nothing to do\n")
+
+
+def test_an_old_example_is_brought_up_to_date(installed: Path) -> None:
+    example = installed / "etc/dsmil/ingest.env.example"
+    example.write_text("# of an older version\n")
+    assert "done: 1 changes" in setup(installed)
+    assert example.read_bytes() == (ROOT / "systemd" / "ingest.env.example").read_bytes()
 
 
 def test_a_damaged_program_is_mended_and_old_files_go(installed: Path) -> None:
@@ -248,7 +278,7 @@ def test_uninstalling_leaves_the_data(installed: Path) -> None:
     setup(installed, "--uninstall")
     left = {name for name, (mode, *_) in tree(installed).items() if mode & 0o170000 == 0o100000}
     accounts = {f"etc/{name}{backup}" for name in SYSTEM for backup in ("", "-")} | {"etc/.pwd.lock"}
-    assert left - accounts == {"var/lib/dsmil/kept", "etc/dsmil/soc-router.env"}
+    assert left - accounts == {"var/lib/dsmil/kept", "etc/dsmil/dsmil.env"}
     assert (installed / "var/lib/dsmil").stat().st_uid == 0
     for name in ("passwd", "group", "fstab"):
         assert "dsmil" not in (installed / "etc" / name).read_text().lower(), name

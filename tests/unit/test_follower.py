@@ -261,3 +261,42 @@ def test_any_history_of_writing_rotating_and_restarting_reads_each_line_once(tmp
         numbers += drain(reader)
         assert numbers == list(range(log.number)), f"seed {seed}"
         assert reader.problems == []
+
+
+def test_a_file_that_cannot_be_opened_is_named_and_waited_for(log: Log) -> None:
+    log.path.mkdir()
+    reader = follower(log)
+    assert reader.read(10) == []
+    assert reader.obstacle.startswith(f"{log.path} cannot be read: Is a directory; ")
+    assert not reader.waiting
+    log.path.rmdir()
+    assert reader.read(10) == []
+    assert (reader.obstacle, reader.waiting) == ("", True)
+    log.write(2)
+    assert len(reader.read(10)) == 2
+
+
+def test_a_place_outlasts_a_time_without_the_right_to_read(log: Log) -> None:
+    log.write(3)
+    reader = follower(log)
+    assert len(reader.read(10)) == 3
+    place = reader.position
+    reader.close()
+    log.write(2)
+    log.path.rename(log.path.with_name("hidden"))
+    log.path.mkdir()
+    reader = follower(log, place)
+    assert reader.read(10) == []
+    assert reader.obstacle
+    log.path.rmdir()
+    log.path.with_name("hidden").rename(log.path)
+    assert [record.raw for record in reader.read(10)] == [b"line 3", b"line 4"]
+    assert (reader.problems, reader.generation, reader.obstacle) == ([], 0, "")
+
+
+def test_a_reading_of_long_lines_is_bounded(log: Log) -> None:
+    line = b"x" * (1024 * 1024 - 1) + b"\n"
+    log.path.write_bytes(line * 40)
+    reader = follower(log)
+    counts = [len(reader.read(500)) for _ in range(4)]
+    assert counts == [16, 16, 8, 0]

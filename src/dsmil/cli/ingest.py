@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.argument("feed", required=False)
 @click.argument("files", nargs=-1, metavar="FILE...")
 @click.option("--follow", is_flag=True, help="Keep reading what is added, through rotations, until Ctrl-C.")
-@click.option("--rate", type=click.FloatRange(min=0.1), help="With --follow: most records a second per file.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0), help="With --follow: most records a second per file (0: any)."
+)
 @click.option("--list", "list_feeds", is_flag=True, help="List the feeds and end.")
 @AS_JSON
 @state_dir_option
@@ -78,9 +80,14 @@ def _follow(feed: str, files: tuple[str, ...], rate: float | None) -> int:
     if "-" in files:
         msg = "standard input cannot be followed; name files"
         raise click.UsageError(msg)
+    if not all(files):
+        msg = "a FILE is empty; name it (in a unit: DSMIL_INGEST_FILE)"
+        raise click.UsageError(msg)
     chosen = settings()
-    log.configure(chosen.log_level)
-    return host_parts([FollowedFile(find_source(feed), Path(file), chosen, rate=rate) for file in files], chosen)
+    log.configure(chosen.log_level, service="ingest")
+    return host_parts(
+        [FollowedFile(find_source(feed), Path(file), chosen, rate=rate or None) for file in files], chosen
+    )
 
 
 def _with_progress(reading: Any, files: tuple[str, ...]) -> Tally:  # noqa: ANN401 - imported late

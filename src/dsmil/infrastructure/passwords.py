@@ -1,4 +1,7 @@
-"""The file of the broker's clear passwords: ``USER=PASSWORD`` a line, for its owner's eyes only."""
+"""The files with the broker's clear passwords, for their owner's eyes only.
+
+One has them all, ``USER=PASSWORD`` a line; those of the units have one login each.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 _MODE: Final = 0o600
 _BYTES: Final = 32
+#: What a login is in the environment.
+_LOGIN: Final = ("REDIS_USERNAME", "REDIS_PASSWORD")
 
 
 def read_passwords(path: Path) -> dict[str, str]:
@@ -57,6 +62,22 @@ def write_private(path: Path, text: str) -> None:
     except OSError as exc:
         fresh.unlink(missing_ok=True)
         raise UnreadableFile(f"{path} cannot be written: {exc}") from exc
+
+
+def write_login(path: Path, user: str, password: str) -> bool:
+    """Put a login into an environment file, mode 0600, and keep its other lines; False when it was there."""
+    try:
+        before = path.read_text("utf-8") if path.exists() else ""
+        private = bool(before) and not path.stat().st_mode & 0o077
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UnreadableFile(f"{path} cannot be read: {exc}") from exc
+    kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in _LOGIN]
+    values = dict(zip(_LOGIN, (user, password), strict=True))
+    text = "\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n"
+    if text == before and private:
+        return False
+    write_private(path, text)
+    return True
 
 
 def password_hash(password: str) -> str:

@@ -20,8 +20,11 @@ OLDEST_SQLITE: Final = 3051003
 _BUSY_MS: Final = 5000
 _PAGE_BYTES: Final = 16384
 _CACHE_KB: Final = 16 * 1024
-#: Log pages after which the writer checkpoints (16 KB each: 32 MB).
+#: Log pages after which the store writer checkpoints (16 KB each: 32 MB).
 _CHECKPOINT_PAGES: Final = 2000
+#: The same for everybody else, who only does it when no store writer does: pages of a tmpfs count to the memory of
+#: the process that first writes them, and only the store writer's limit leaves room for a full store.
+_OTHERS_CHECKPOINT_PAGES: Final = 4 * _CHECKPOINT_PAGES
 #: How a writer opens the file. The page size takes effect in an empty one only.
 PRAGMAS: Final = (
     f"page_size = {_PAGE_BYTES}",
@@ -29,7 +32,7 @@ PRAGMAS: Final = (
     "synchronous = NORMAL",
     "secure_delete = 0",
     f"cache_size = -{_CACHE_KB}",
-    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    f"wal_autocheckpoint = {_OTHERS_CHECKPOINT_PAGES}",
     "journal_size_limit = 67108864",
 )
 LEDGER: Final = "schema_steps"
@@ -165,6 +168,8 @@ class Store:
             raise StoreUnavailable(
                 f"another store writer copies into {self.path}; give this instance its own with HOTPATH_DB"
             ) from None
+        with translated(f"preparing {self.path}"):
+            self.connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
 
     def __enter__(self) -> Store:
         """Return itself."""

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
-from dsmil.errors import EventInvalid, Unavailable
+from dsmil.errors import EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
 from dsmil.events.streams import StreamName
+from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.positions import Positions
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import append_letters, source_letter
@@ -19,6 +20,7 @@ from dsmil.sources._follow import Follower, Position
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     from dsmil.config import Settings
@@ -40,6 +42,8 @@ class FollowedFile(PlainPart):
         self._log = log.get(self.name)
         self._outcomes: dict[tuple[str, str], int] = {}
         self._problems = {"broker": STARTING, "file": ""}
+        #: Whether the broker has taken anything yet.
+        self._allowed = False
 
     @property
     def name(self) -> str:
@@ -62,38 +66,49 @@ class FollowedFile(PlainPart):
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until ``stop`` is set. Nothing is read while the broker does not take what was read."""
+        """Follow until ``stop`` is set. Nothing is read while the broker does not take what was read.
+
+        Raises NotAllowed when the broker refuses user or right before it has taken anything: as with every
+        service, whoever set them up must see it at the start.
+        """
         positions = Positions(self._settings.state_dir, self.name, REMEMBERED)
         follower = Follower(self._path, positions.load(Position))
+        try:
+            with RedisStreamsClient(settings=self._settings) as bus:
+                if self._insist(lambda: _greet(bus), bus, stop):
+                    self._follow(follower, positions, bus, stop)
+        finally:
+            follower.close()
+            positions.close()
+
+    def _follow(
+        self, follower: Follower, positions: Positions, bus: RedisStreamsClient, stop: threading.Event
+    ) -> None:
         reader, generation = Reader(self._source, positions.seen()), 0
-        self._problems["broker"] = ""
-        with RedisStreamsClient(settings=self._settings) as bus:
-            while not stop.is_set():
-                started = time.monotonic()
-                records = follower.read(_BATCH if self._rate is None else max(1, min(_BATCH, int(self._rate))))
-                self._look_at(follower)
-                if not records:
-                    stop.wait(_IDLE_S)
-                    continue
-                fresh = follower.generation != generation
-                if fresh:
-                    reader, generation = Reader(self._source, {}), follower.generation
-                if not self._hand_over(self._events(reader, records), bus, stop):
-                    break  # not saved: read again at the next start
-                positions.save(follower.position, reader.take_changes(), fresh=fresh)
-                if self._rate is not None:
-                    stop.wait(max(len(records) / self._rate - (time.monotonic() - started), 0))
-        follower.close()
-        positions.close()
+        while not stop.is_set():
+            started = time.monotonic()
+            records = follower.read(_BATCH if self._rate is None else max(1, min(_BATCH, int(self._rate))))
+            self._look_at(follower)
+            if not records:
+                stop.wait(_IDLE_S)
+                continue
+            fresh = follower.generation != generation
+            if fresh:
+                reader, generation = Reader(self._source, {}), follower.generation
+            if not self._hand_over(self._events(reader, records), bus, stop):
+                break  # not saved: read again at the next start
+            positions.save(follower.position, reader.take_changes(), fresh=fresh)
+            if self._rate is not None:
+                stop.wait(max(len(records) / self._rate - (time.monotonic() - started), 0))
 
     def _look_at(self, follower: Follower) -> None:
         for problem in follower.problems:
             self._log.error("follow.content_lost", cause=problem)
             self._count("lost_content", 1)
         follower.problems.clear()
-        waiting = f"{self._path} is not there" if follower.waiting else ""
-        if waiting and not self._problems["file"]:
-            self._log.warning("follow.waiting_for_file", path=str(self._path))
+        waiting = follower.obstacle or (f"{self._path} is not there" if follower.waiting else "")
+        if waiting and waiting != self._problems["file"]:
+            self._log.warning("follow.waiting_for_file", path=str(self._path), cause=waiting)
         self._problems["file"] = waiting
 
     def _events(self, reader: Reader, records: list[RawRecord]) -> tuple[list[bytes], list[dict[str, bytes]]]:
@@ -113,17 +128,28 @@ class FollowedFile(PlainPart):
     ) -> bool:
         """Give the broker a batch, for as long as it takes; False when the process is to stop before it has it."""
         bodies, letters = batch
+
+        def hand_over() -> None:
+            if letters:
+                append_letters(bus, letters)
+                self._count("dead", len(letters))
+                letters.clear()
+            if bodies:
+                bus.append(StreamName.L3_IN, bodies)
+                self._count("published", len(bodies))
+            self._allowed = True
+
+        return self._insist(hand_over, bus, stop)
+
+    def _insist(self, action: Callable[[], None], bus: RedisStreamsClient, stop: threading.Event) -> bool:
+        """Do something at the broker, for as long as it takes; False when the process is to stop before."""
         failures = 0
         while True:
             try:
-                if letters:
-                    append_letters(bus, letters)
-                    self._count("dead", len(letters))
-                    letters = []
-                if bodies:
-                    bus.append(StreamName.L3_IN, bodies)
-                    self._count("published", len(bodies))
+                action()
             except Unavailable as exc:
+                if isinstance(exc, NotAllowed) and not self._allowed:
+                    raise
                 failures += 1
                 self._problems["broker"] = str(exc)
                 self._log.warning("follow.waiting_for_broker", cause=str(exc))
@@ -137,3 +163,8 @@ class FollowedFile(PlainPart):
     def _count(self, outcome: str, number: int) -> None:
         key = (StreamName.L3_IN.value, outcome)
         self._outcomes[key] = self._outcomes.get(key, 0) + number
+
+
+def _greet(bus: RedisStreamsClient) -> None:
+    with translated("connecting"):
+        bus.client.ping()

@@ -1,4 +1,4 @@
-"""Reading log files into ``L3_IN``: a batch at a time, each batch until the broker has it."""
+"""Reading log files into ``L3_IN``: a batch at a time, or what a pipe has now; each until the broker has it."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ class Ingest:
                     name,
                     json_array=self._source.json_array,
                     progress=lambda read, before=before: progress(before + read, self._tally.published),  # type: ignore[misc]
+                    idle=lambda: self._flush(bus),
                 )
                 self._read(file, bus)
                 self._flush(bus)

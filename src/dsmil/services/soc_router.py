@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -134,16 +136,25 @@ class SOCRouter:
 SERVICE = SOCRouter
 
 
-def main() -> int:
-    """Run the router and the store writer in this process, as the documented unit does."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the router and the store writer in this process; with ``--router-only``, as the unit has it, no writer.
+
+    Returns the process's exit code.
+    """
     # Imported here: the host imports the catalogue, which imports this file.
     from dsmil.services.host import run_parts
     from dsmil.services.metrics_http import listen
 
+    parser = argparse.ArgumentParser(description="Run the SOC router and the store writer in one process.")
+    parser.add_argument(
+        "--router-only", action="store_true", help="leave the store writer to `dsmil run store-writer`"
+    )
+    chosen = parser.parse_args(arguments)
     settings = Settings.from_env()
     log.configure(settings.log_level, service=SOCRouter.name)
-    return run_parts(["soc-router", "store-writer"], settings, metrics_socket=listen())
+    parts = [SOCRouter.name] if chosen.router_only else [SOCRouter.name, "store-writer"]
+    return run_parts(parts, settings, metrics_socket=listen())
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

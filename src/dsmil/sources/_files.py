@@ -7,10 +7,11 @@ import io
 import re
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from dsmil.errors import UnreadableFile
 from dsmil.sources._feed import RawRecord
+from dsmil.sources._pipe import announcing_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +31,21 @@ class RecordFile:
     """Reads one file; ``-`` is standard input."""
 
     def __init__(
-        self, name: str, *, json_array: bool = False, progress: Callable[[int], None] = lambda _: None
+        self,
+        name: str,
+        *,
+        json_array: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
-        """``progress`` is told the bytes of the file read so far (compressed bytes of a gzip file)."""
+        """``progress`` is told the bytes of the file read so far (compressed bytes of a gzip file).
+
+        ``idle`` is called when a pipe has no more for the moment, before the next record is waited for.
+        """
         self.name = name
         self._json_array = json_array
         self._progress = progress
+        self._idle = idle
         #: Why the end of the file could not be read; empty when it could.
         self.problem = ""
         #: A last line without an end that is no whole record yet: it is still being written.
@@ -44,7 +54,8 @@ class RecordFile:
     def __iter__(self) -> Iterator[RawRecord]:
         """Yield the records in order; raises UnreadableFile when there is no such file."""
         try:
-            with Path("/dev/stdin" if self.name == "-" else self.name).open("rb") as plain:
+            with Path("/dev/stdin" if self.name == "-" else self.name).open("rb") as file:
+                plain = cast("io.BufferedReader", announcing_pauses(file, self._idle))
                 zipped = plain.peek(2)[:2] == _GZIP
                 stream: io.BufferedIOBase = gzip.GzipFile(fileobj=plain) if zipped else plain
                 yield from self._records(stream, plain)

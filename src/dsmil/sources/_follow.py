@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES: Final = 1024
 _BLOCK: Final = 1024 * 1024
+#: Bytes after which a reading ends, however few lines that are: it is all held in memory.
+_MOST_BYTES: Final = 16 * 1024 * 1024
 #: What log rotation appends: .1, .2.gz, -20260131, -20260131-1700000000.gz, .2026-01-31 ...
 _ROTATED: Final = re.compile(r"[._-]\d[\dT:._-]*(\.gz)?")
 _GZIP: Final = b"\x1f\x8b"
@@ -56,12 +58,16 @@ class Follower:
         self.path = path
         #: What could not be read, in words.
         self.problems: list[str] = []
+        #: Why the file that is there cannot be opened; empty when it can, or when there is none.
+        self.obstacle = ""
         #: Goes up when another generation is begun at its start; 0 while the one of ``position`` is read.
         self.generation = 0
         self._clock = clock
         self._file: IO[bytes] | None = None
         self._live = True
         self._quiet_since: float | None = None
+        #: Where to go on once the file can be opened.
+        self._kept: Position | None = None
         self._inode = self._offset = self._line = self._modified_ns = 0
         self._head, self._head_bytes = digest(b""), 0
         if position is not None:
@@ -81,10 +87,14 @@ class Follower:
     @property
     def waiting(self) -> bool:
         """Whether there is no file to read now."""
-        return self._file is None and not self.path.exists()
+        return self._file is None and not self.obstacle and not self.path.exists()
 
     def read(self, most: int) -> list[RawRecord]:
         """Return up to ``most`` lines of one generation that are whole now; empty when there are none."""
+        if self._kept is not None:
+            self._resume(self._kept)
+            if self._kept is not None:
+                return []
         if self._file is None and not self._next():
             return []
         if self._live and self._overwritten():
@@ -111,7 +121,12 @@ class Follower:
     # Generations
 
     def _resume(self, position: Position) -> None:
-        """Find and open the generation that ``position`` speaks of."""
+        """Find and open the generation that ``position`` speaks of, or keep it for later."""
+        self._kept = None
+        if self._barred():
+            # It may be the very file: to begin another one now would read it again, from its start.
+            self._kept = position
+            return
         if _matches(self.path, position):
             self._open(self.path, position, live=True)
             return
@@ -123,6 +138,20 @@ class Follower:
             f"{self.path} was rotated and its old content is gone: what was written to it after byte"
             f" {position.offset} has not been read"
         )
+
+    def _barred(self) -> bool:
+        """Return whether the file is there and cannot be opened, and remember why."""
+        self.obstacle = ""
+        try:
+            self.path.open("rb").close()
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            self.obstacle = (
+                f"{self.path} cannot be read: {exc.strerror or exc}; let the user of this process read the file"
+                " and search its folders"
+            )
+        return bool(self.obstacle)
 
     def _rotated(self) -> list[Path]:
         """Return the rotated files of this name, oldest first."""
@@ -154,6 +183,8 @@ class Follower:
 
     def _next(self) -> bool:
         """Begin the next generation; False when there is none yet."""
+        if self._barred():
+            return False
         try:
             following = self._successor()
             self._open(following or self.path, None, live=following is None)
@@ -191,7 +222,8 @@ class Follower:
             return []
         records: list[RawRecord] = []
         self._file.seek(self._offset)
-        while len(records) < most:
+        begun = self._offset
+        while len(records) < most and self._offset - begun < _MOST_BYTES:
             line, length = _line(self._file)
             if not length or (not line.endswith(b"\n") and not final):
                 break
