@@ -33,6 +33,7 @@ VARIABLES: Final = {
     "HOTPATH_DB": "hotpath_db",
     "HOTPATH_FALLBACK": "hotpath_fallback",
     "HOTPATH_MAX_BYTES": "hotpath_max_bytes",
+    "BROKER_MAX_BYTES": "broker_max_bytes",
     "SHRINK_URL": "shrink_url",
     "SHRINK_POLL_INTERVAL": "shrink_poll_interval",
     "BATCH_SIZE": "batch_size",
@@ -84,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hotpath_fallback: str = ""
     #: HOTPATH_MAX_BYTES: most bytes the store's live pages may take; 0 means 80 % of 4 GB.
     hotpath_max_bytes: int = 0
+    #: BROKER_MAX_BYTES: most memory of the bundled broker; 0 means a quarter of this host's.
+    broker_max_bytes: int = 0
     #: SHRINK_URL
     shrink_url: str = "http://localhost:8500"
     #: SHRINK_POLL_INTERVAL, seconds
@@ -123,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             hotpath_db=env.get("HOTPATH_DB", ""),
             hotpath_fallback=env.get("HOTPATH_FALLBACK", ""),
             hotpath_max_bytes=_number(env, "HOTPATH_MAX_BYTES", 0, int, low=0, high=_MOST),
+            broker_max_bytes=_number(env, "BROKER_MAX_BYTES", 0, int, low=0, high=_MOST),
             shrink_url=_http_url(env, "SHRINK_URL", "http://localhost:8500"),
             shrink_poll_interval=_number(env, "SHRINK_POLL_INTERVAL", 1.0, float, low=0.05, high=3600.0),
             batch_size=_number(env, "BATCH_SIZE", 10, int, low=1, high=10_000),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dsmil.infrastructure.groups import attempts_key, ledger_key
 
+TRIM = ("XTRIM", "L3_IN", "MAXLEN", "0")
 DETECTOR = "l3-suricata-alert"
 #: Nobody but a superuser needs these, whatever the role.
 NEVER: Sequence[tuple[str, ...]] = (
@@ -24,7 +25,6 @@ NEVER: Sequence[tuple[str, ...]] = (
     ("SHUTDOWN", "NOSAVE"),
     ("ACL", "SETUSER", "me", "on", "+@all"),
     ("ACL", "LIST"),
-    ("XTRIM", "L3_IN", "MAXLEN", "0"),
     ("XDEL", "L3_IN", "1-1"),
     ("XGROUP", "DESTROY", "L3_IN", DETECTOR),
     ("XGROUP", "SETID", "L3_IN", DETECTOR, "$"),
@@ -40,7 +40,6 @@ NEVER: Sequence[tuple[str, ...]] = (
     ("SLAVEOF", "127.0.0.1", "1"),
     ("SAVE",),
     ("MODULE", "LIST"),
-    ("MULTI",),
     ("SET", "other", "1"),
     ("XADD", "OTHER", "*", "event", "{}"),
     ("FCALL", "other", "0"),
@@ -48,6 +47,8 @@ NEVER: Sequence[tuple[str, ...]] = (
 #: What others may: not this role.
 ALSO: dict[str, Sequence[tuple[str, ...]]] = {
     "soc-router": (
+        TRIM,
+        ("MULTI",),
         ("XADD", "L3_OUT", "*", "event", "{}"),
         ("XADD", "L3_IN", "*", "event", "{}"),
         ("XREADGROUP", "GROUP", DETECTOR, "c", "STREAMS", "L3_IN", ">"),
@@ -57,6 +58,8 @@ ALSO: dict[str, Sequence[tuple[str, ...]]] = {
         ("XGROUP", "CREATE", "L3_OUT", "g", "0"),
     ),
     DETECTOR: (
+        TRIM,
+        ("MULTI",),
         ("XADD", "SOC_EVENTS", "*", "event", "{}"),
         ("XADD", "L3_IN", "*", "event", "{}"),
         ("XREADGROUP", "GROUP", "soc-router", "c", "STREAMS", "L3_OUT", ">"),
@@ -66,18 +69,39 @@ ALSO: dict[str, Sequence[tuple[str, ...]]] = {
         ("FUNCTION", "LOAD", "x"),
     ),
     "store-writer": (
+        TRIM,
+        ("MULTI",),
         ("XADD", "SOC_EVENTS", "*", "event", "{}"),
         ("XREAD", "STREAMS", "DEAD_LETTERS", "0"),
         ("XREAD", "STREAMS", "L3_OUT", "0"),
         ("FCALL", "dsmil_settle", "4", "L3_IN", "a", "b", "DEAD_LETTERS", "g", "c", "-", "+"),
     ),
     "ingest": (
+        TRIM,
+        ("MULTI",),
         ("XADD", "L3_OUT", "*", "event", "{}"),
         ("XADD", "SOC_EVENTS", "*", "event", "{}"),
         ("XREAD", "STREAMS", "L3_IN", "0"),
         ("XLEN", "L3_IN"),
     ),
+    "janitor": (
+        ("XADD", "L3_IN", "*", "event", "{}"),
+        ("XRANGE", "L3_IN", "-", "+"),
+        ("XRANGE", "DEAD_LETTERS", "-", "+"),
+        ("HSET", "dsmil:saved", "store|L3_IN", "9-9"),
+        ("XACK", "L3_IN", DETECTOR, "1-1"),
+        ("XGROUP", "CREATE", "L3_IN", "g", "0"),
+        ("MULTI",),
+    ),
+    "auditor": (
+        TRIM,
+        ("XADD", "L3_IN", "*", "event", "{}"),
+        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
+        ("XREADGROUP", "GROUP", DETECTOR, "c", "STREAMS", "L3_IN", ">"),
+        ("SET", "dsmil:pressure", "{}"),
+    ),
     "reader": (
+        TRIM,
         ("XADD", "L3_IN", "*", "event", "{}"),
         ("XADD", "DEAD_LETTERS", "*", "event", "{}"),
         ("XREADGROUP", "GROUP", DETECTOR, "c", "STREAMS", "L3_IN", ">"),

@@ -43,7 +43,7 @@ def test_frozen_broker_gets_a_publish_once(tmp_path: Path, monkeypatch: pytest.M
     try:
         settings = Settings.from_env({"REDIS_URL": server.url, "POLL_TIMEOUT": "1"})
         with RedisStreamsClient(settings=settings) as bus, RedisStreamsClient(server.url) as probe:
-            assert bus.connect()
+            assert bus.publish(StreamName.L3_IN, make_event()), "so that it has just asked whether it may"
             os.kill(server.pid, signal.SIGSTOP)
             # It wakes up while a client that tries again by itself would be at its second attempt.
             thaw = threading.Timer(0.45, os.kill, (server.pid, signal.SIGCONT))

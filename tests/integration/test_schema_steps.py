@@ -28,7 +28,11 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def path(release: Release, tmp_path: Path) -> Path:
-    return release.restore("hotpath", tmp_path / "hotpath.db")
+    """Return a recorded store that this version has brought up to date."""
+    restored = release.restore("hotpath", tmp_path / "hotpath.db")
+    with Store(restored) as store:
+        assert store.migrate() == [name for number, name, _ in schema_steps() if number > 1]
+    return restored
 
 
 @contextmanager

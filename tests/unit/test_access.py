@@ -35,15 +35,24 @@ def test_nothing_is_allowed_by_a_pattern_or_a_category() -> None:
         assert "-@all" in rules
         assert not [rule for rule in rules if rule.startswith(("+@", "~", "&", "allkeys", "allcommands"))]
         stars = {rule.rstrip(")") for rule in rules if "*" in rule}
-        assert stars <= ({"%R~dsmil:ledger:*:*"} if role.name in {"reader", "admin"} else set())
+        ledgers = {"reader": {"%R"}, "auditor": {"%R"}, "admin": {"%R", "%RW"}}.get(role.name, set())
+        assert stars <= {f"{right}~dsmil:ledger:*:*" for right in ledgers}
 
 
 @pytest.mark.parametrize(
     "command",
-    "eval evalsha script config|set flushall flushdb debug restore keys scan del unlink xdel xtrim".split(),
+    "eval evalsha script config|set flushall flushdb debug restore keys scan unlink xdel".split(),
 )
 def test_no_role_has_a_command_that_nobody_needs(command: str) -> None:
     assert [role.name for role in roles() if command in role.commands] == []
+
+
+def test_who_may_take_something_away() -> None:
+    assert [role.name for role in roles() if "xtrim" in role.commands] == ["janitor", "admin"]
+    (admin,) = [role for role in roles() if role.name == "admin"]
+    for grant in admin.grants:
+        if "del" in grant.commands:
+            assert grant.writes == ("dsmil:ledger:*:*",), "ledgers begin anew with their group, nothing else does"
 
 
 def test_a_line_in_the_words_of_the_broker() -> None:

@@ -27,6 +27,7 @@ _STOP_S: Final = 10.0
 _POLL_S: Final = 0.01
 _PR_SET_PDEATHSIG: Final = 1
 _OLDEST: Final = 7
+_LEAST_BYTES: Final = 256 * 1024 * 1024
 
 
 def bundled_binary() -> Path:
@@ -62,6 +63,15 @@ def system_binary() -> Path:
     raise BrokerFailed(msg)
 
 
+def default_max_bytes() -> int:
+    """Return the memory that the bundled broker may take: a quarter of this host's, and no less than 256 MB."""
+    try:
+        host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return _LEAST_BYTES
+    return max(host // 4, _LEAST_BYTES)
+
+
 def die_with_parent() -> Callable[[], None] | None:
     """Return what a child must do between fork and exec so that it stops when its parent is killed.
 
@@ -83,11 +93,15 @@ def die_with_parent() -> Callable[[], None] | None:
 class Broker:
     """A broker process started by us. Start it from the main thread: the parent-death signal is per thread."""
 
-    def __init__(self, binary: Path, state_dir: Path, *, durable: bool = False) -> None:
-        """Name the binary and the state directory; ``durable`` makes every write wait for the disk."""
+    def __init__(self, binary: Path, state_dir: Path, *, durable: bool = False, max_bytes: int = 0) -> None:
+        """Name the binary and the state directory; ``durable`` makes every write wait for the disk.
+
+        ``max_bytes`` limits its memory; 0 means a quarter of this host's.
+        """
         self._binary = binary
         self._dir = state_dir / "broker"
         self._durable = durable
+        self._max_bytes = max_bytes or default_max_bytes()
         self._process: subprocess.Popen[bytes] | None = None
         #: Path of the unix socket.
         self._key = str(state_dir.resolve())
@@ -116,7 +130,8 @@ class Broker:
             str(self._binary), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
             "--dir", str(self._dir), "--appendonly", "yes",
             "--appendfsync", "always" if self._durable else "everysec",
-            "--save", "", "--daemonize", "no", "--maxmemory-policy", "noeviction",
+            "--save", "", "--daemonize", "no",
+            "--maxmemory", str(self._max_bytes), "--maxmemory-policy", "noeviction",
             "--logfile", str(self.log),
         ]
         # fmt: on

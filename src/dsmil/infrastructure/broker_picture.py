@@ -11,7 +11,7 @@ from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _UNKNOWN: Final = "unknown: CONFIG is not allowed"
 
@@ -45,16 +45,6 @@ def broker_picture(client: redis.Redis) -> dict[str, Any]:
             "streams": shown,
             "dead_letters": int(_given(letters)),
         }
-
-
-def ledgers(client: redis.Redis, keys: Sequence[str]) -> list[dict[str, int]]:
-    """Return what each ledger counts, in one round trip."""
-    with translated("asking for the ledgers"):
-        pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hgetall(key)
-        replies = pipeline.execute() if keys else []
-    return [{_text(k): int(v) for k, v in reply.items()} for reply in replies]
 
 
 def durability(client: redis.Redis) -> str:

@@ -6,7 +6,6 @@ HotPathDB may be shared by threads.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from dsmil.events import codec, devices
 from dsmil.events.model import Severity, SocEvent, create_event, parse_severity
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.retention import RULES, expire
-from dsmil.infrastructure.rows import Row, json_text, raw_row, soc_row
+from dsmil.infrastructure.rows import Row, decoded, json_text, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 
@@ -45,11 +44,6 @@ SHRINK_COLUMNS: Final = (
     "lbi_hyperfocus_density",
     "sentiment_score",
     "entropy",
-)
-#: Columns that hold JSON and are returned decoded.
-_JSON: Final = frozenset(
-    {"payload", "signals", "shrink_metrics", "l8_enrichment", "escalation", "context"}
-    | {"metadata", "metrics_json", "output_json", "active_devices"}
 )
 
 
@@ -302,6 +296,10 @@ class HotPathDB:
         """Return up to where each stream has been copied into the store, with the counts of the copy."""
         return self._read("positions")
 
+    def get_producers(self) -> list[dict[str, Any]]:
+        """Return who has spoken: source, device, events, when first and last, longest gap; all in seconds."""
+        return self._read("producers")
+
     def get_stats(self) -> dict[str, Any]:
         """Return path, ``db_size_bytes`` (file and log), ``used_bytes`` and the row count of each table."""
         with self._lock:
@@ -365,17 +363,6 @@ class HotPathDB:
     def _read(self, name: str, bindings: Any = ()) -> list[dict[str, Any]]:  # noqa: ANN401 - tuple or mapping
         with self._lock:
             return [decoded(row) for row in self._ready().named(name, bindings)]
-
-
-def decoded(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose columns with JSON are decoded, in place."""
-    for name in _JSON & row.keys():
-        value = row[name]
-        if isinstance(value, str | bytes):
-            # What somebody wrote by SQL may be no JSON: then it is returned as it stands.
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
-                row[name] = msgspec.json.decode(value)
-    return row
 
 
 def _json(value: object) -> str:

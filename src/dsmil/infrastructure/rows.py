@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,11 @@ from dsmil.events.model import Event, SocEvent
 _encode: Final = msgspec.json.Encoder().encode
 #: Event fields without a column of their own; together they are the column ``context``.
 _CONTEXT: Final = ("entities", "techniques", "evidence", "origin", "flags")
+#: Columns that hold JSON and are returned decoded.
+_JSON: Final = frozenset(
+    {"payload", "signals", "shrink_metrics", "l8_enrichment", "escalation", "context"}
+    | {"metadata", "metrics_json", "output_json", "active_devices"}
+)
 
 Row = tuple[Any, ...]
 
@@ -79,3 +85,14 @@ def soc_row(event: SocEvent, stream_id: str | None = None) -> Row:
         _context(event, more=False),
         stream_id,
     )
+
+
+def decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose columns with JSON are decoded, in place."""
+    for name in _JSON & row.keys():
+        value = row[name]
+        if isinstance(value, str | bytes):
+            # What somebody wrote by SQL may be no JSON: then it is returned as it stands.
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
+                row[name] = msgspec.json.decode(value)
+    return row

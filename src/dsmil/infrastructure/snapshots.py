@@ -96,6 +96,7 @@ class Snapshots:
             try:
                 if not _copy(self._store, part, give_up):
                     return None
+                part.chmod(0o600)
                 _flush(part)
                 part.replace(target)
                 _flush(self.folder)

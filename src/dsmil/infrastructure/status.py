@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from dsmil.errors import DsmilError
-from dsmil.events.streams import DEFAULT_GROUP
-from dsmil.infrastructure.broker_picture import broker_picture, ledgers
+from dsmil.infrastructure.books import read_books
+from dsmil.infrastructure.broker_picture import broker_picture
 from dsmil.infrastructure.connection import broker_url, connect, public_url
-from dsmil.infrastructure.groups import ledger_key
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.instance import StateDir
+from dsmil.infrastructure.pressure import heard
+from dsmil.infrastructure.snapshots import Snapshots
+from dsmil.infrastructure.trimming import saved_positions
 
 if TYPE_CHECKING:
     import redis
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
 #: A heartbeat older than this means that nobody is there.
 HEARTBEAT_S: Final = 15.0
 _ROUTER: Final = 52
-#: Ledger fields that count something beside the entries themselves.
-_BESIDE: Final = frozenset({"outputs"})
 
 
 def collect(settings: Settings) -> dict[str, Any]:
@@ -64,6 +66,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
         try:
             picture |= broker_picture(client)
             _account(client, picture["streams"])
+            picture["pressure"] = msgspec.to_builtins(heard(client))
+            picture["saved"] = saved_positions(client)
         finally:
             client.close()
     except DsmilError as exc:
@@ -80,15 +84,16 @@ def broker_trouble(settings: Settings, exc: DsmilError) -> str:
 
 def _account(client: redis.Redis, streams: list[dict[str, Any]]) -> None:
     """Add to each group what became of the entries, and whether that makes everything that was added."""
-    places = [(stream, group) for stream in streams for group in stream["groups"]]
-    counted = ledgers(client, [ledger_key(stream["name"], group["name"]) for stream, group in places])
-    for (stream, group), ledger in zip(places, counted, strict=True):
-        group["ledger"] = ledger
+    groups = {(stream["name"], group["name"]): group for stream in streams for group in stream["groups"]}
+    for group in groups.values():
         group["unread"] = group.pop("lag")
-        if group["name"] != DEFAULT_GROUP and group["unread"] is not None:
-            settled = sum(count for field, count in ledger.items() if field not in _BESIDE)
-            # Everything that was added is settled, in work or unread; another sum means loss or doubling.
-            group["imbalance"] = stream["entries_added"] - settled - group["pending"] - group["unread"]
+        group["ledger"] = {}
+    for book in read_books(client, groups):
+        group = groups[book.stream, book.group]
+        group |= {"pending": book.pending, "unread": book.unread, "ledger": book.ledger}
+        # A reader of the user's own keeps no ledger: it has no balance once it has acknowledged something.
+        if book.imbalance == 0 or (book.ledger and book.imbalance is not None):
+            group["imbalance"] = book.imbalance
 
 
 def _store(settings: Settings, now: float) -> dict[str, Any]:
@@ -99,6 +104,9 @@ def _store(settings: Settings, now: float) -> dict[str, Any]:
     try:
         picture.update(db.get_stats())
         picture["positions"] = db.get_positions()
+        picture["producers"] = db.get_producers()
+        newest = Snapshots(db.place.path, settings.state_dir).newest()
+        picture["snapshot"] = newest and msgspec.to_builtins(newest, enc_hook=str)
         picture["devices"] = with_life(db.get_device_statuses(), now)
         picture["shrink"] = shrink_reading(db.get_shrink_metrics(limit=1), now)
     except DsmilError as exc:

@@ -41,6 +41,20 @@ def saved_field(store: str, stream: str) -> str:
     return f"{store}|{stream}"
 
 
+def saved_positions(client: redis.Redis) -> dict[str, dict[str, str]]:
+    """Return, by stream and store, the entry id up to which the store's newest snapshot has everything."""
+    try:
+        with translated("asking what is saved"):
+            rows: Any = client.hgetall(SAVED_KEY)
+    except NotAllowed:  # an ACL file of an earlier version
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for field, entry_id in rows.items():
+        store, _, stream = field.decode(errors="replace").rpartition("|")
+        found.setdefault(stream, {})[store] = entry_id.decode(errors="replace")
+    return found
+
+
 class Trimmer:
     """Trims streams at one broker."""
 

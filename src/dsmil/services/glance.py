@@ -16,9 +16,9 @@ from dsmil.events.streams import DEAD_LETTERS
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker_picture import broker_picture
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
-from dsmil.infrastructure.hotpath_db import decoded
 from dsmil.infrastructure.instance import StateDir
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES
+from dsmil.infrastructure.rows import decoded
 from dsmil.infrastructure.status import broker_trouble, shrink_reading, with_life
 from dsmil.infrastructure.store import Store
 from dsmil.services.letters import Letter

@@ -17,7 +17,7 @@ def roles() -> list[Role]:
             name="reader",
             about="`dsmil status`, `dsmil tail`, `dsmil dlq`, monitoring",
             grants=looking(),
-            keyless=("info",),
+            keyless=("info", "multi", "exec"),
         ),
     ]
     # `dsmil up` runs every service under the one address it was given, so its user needs what all of them need.
@@ -26,7 +26,7 @@ def roles() -> list[Role]:
         name="admin",
         about="`dsmil init`, `dsmil up`",
         grants=(*preparing(), *union),
-        keyless=("info", "function|load", "function|list", "config|get", "acl|load"),
+        keyless=("info", "multi", "exec", "function|load", "function|list", "config|get", "acl|load"),
     )
     return [*own, *people, admin]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Process -> parts. Router and store writer are apart, so that neither waits for the other's lock.
-_CORE: Final = {"router": ["soc-router"], "store": ["store-writer"]}
+_CORE: Final = {"router": ["soc-router"], "store": ["store-writer", "janitor", "auditor"]}
 #: Documented port of SHRINK; the demo's player takes it or the next free one.
 _SHRINK_PORT: Final = 8500
 _TICK_S: Final = 0.2
@@ -109,7 +109,8 @@ class Supervisor:
             return broker_url(settings)
         self._broker_mode = "system" if self._system_broker else "bundled"
         binary = system_binary() if self._system_broker else bundled_binary()
-        self._broker = Broker(binary, settings.state_dir, durable=self._durable)
+        most = settings.broker_max_bytes
+        self._broker = Broker(binary, settings.state_dir, durable=self._durable, max_bytes=most)
         self._broker.start()
         fsync = "every write" if self._durable else "every second"
         self._say(f"broker   {self._broker_mode} {binary.name} on {self._broker.socket}, fsync {fsync}")
