@@ -20,6 +20,8 @@ from tests.acceptance.fabric_process import ROOT
 from dsmil.testing.waiting import until
 
 _STOP_S: Final = 25.0
+#: How a process ends that was asked to; by the signal itself when it had not even begun.
+_CLEAN: Final = {0, -signal.SIGTERM}
 #: After this time a life whose trap has not sprung is ended, and tried again later.
 _PATIENCE_S: Final = 10.0
 
@@ -207,7 +209,7 @@ class Crew:
                     continue
                 if death.status == -signal.SIGKILL and free:
                     free -= 1
-                elif death.status != 0 or not slot._ending.is_set():
+                elif death.status not in _CLEAN or not slot._ending.is_set():
                     found.append(f"{slot.name} ended with {death.status}: {_tail(slot.log)}")
         return found
 

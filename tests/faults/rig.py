@@ -14,9 +14,9 @@ How a scenario is written::
 
 ``rig.broker`` can be killed, frozen, thawed and started; ``rig.client`` is a plain admin client;
 ``make_rig(environ={...})`` gives the services variables, ``constants={"module:NAME": value}`` shortens a time of
-the product in the service processes, ``mutant="ack_first"`` breaks it, ``url=proxy.url`` puts a
-:class:`dsmil.testing.proxy.FaultProxy` between. Figures of the two tiers: ``tier.pick(short, full)``. Draw every
-random number from ``rig.chance``, which follows ``--seed``.
+the product in the service processes, ``mutant="ack_first"`` breaks it, ``proxied=True`` puts ``rig.proxy`` (a
+:class:`dsmil.testing.proxy.FaultProxy`) between services and broker. Figures of the two tiers:
+``tier.pick(short, full)``. Draw every random number from ``rig.chance``, which follows ``--seed``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ from tests.faults.load import Load
 
 from dsmil.config import Settings
 from dsmil.events.streams import StreamName
+from dsmil.testing.proxy import FaultProxy
 from dsmil.testing.waiting import until
 
 #: How long a fabric may take to come to rest after the last fault, seconds.
@@ -69,7 +70,7 @@ class Rig:
         environ: Mapping[str, str] | None = None,
         constants: Mapping[str, object] | None = None,
         mutant: str = "",
-        url: Callable[[str], str] = str,
+        proxied: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -78,7 +79,7 @@ class Rig:
         self._environ = dict(environ or {})
         self._constants = dict(constants or {})
         self._mutant = mutant
-        self._through = url
+        self._proxied = proxied
         self._loads: list[Load] = []
 
     def __enter__(self) -> Rig:
@@ -87,7 +88,10 @@ class Rig:
         own |= {"POLL_TIMEOUT": "500", "LOG_LEVEL": "WARNING", "SHRINK_URL": _NO_SHRINK} | self._environ
         #: Settings of producers and of the oracle: straight to the broker.
         self.settings = Settings.from_env(own | {"REDIS_URL": self.broker.url})
-        services = own | {"REDIS_URL": self._through(self.broker.url)}
+        self.proxy = FaultProxy(self.broker.url, seed=self.chance.getrandbits(32), unix=True)
+        if self._proxied:
+            self.proxy.__enter__()
+        services = own | {"REDIS_URL": self.proxy.url if self._proxied else self.broker.url}
         #: Settings of the services: through the proxy where there is one.
         self.service_settings = Settings.from_env(services)
         runtime = {"XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR", "")}
@@ -112,6 +116,8 @@ class Rig:
         for load in self._loads:
             load.join(20)
         self.client.close()
+        if self._proxied:
+            self.proxy.__exit__()
         self.broker.stop()
 
     # What runs

@@ -91,8 +91,8 @@ class FaultProxy:
         self._target = urlsplit(target)
         self._random = random.Random(seed)
         self._unix = unix
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
@@ -106,6 +106,8 @@ class FaultProxy:
 
     def __enter__(self) -> FaultProxy:
         """Listen."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._thread.start()
         self._call(self._listen())
         return self
