@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 
 import pytest
 from tests.faults.checker import DETECTOR, ROUTER
-from tests.faults.crew import HOLDING, Life, Slot
+from tests.faults.crew import HOLDING, Life
 from tests.faults.points import AFTER_DEATH, RUNNER, SELDOM, WRITER
 from tests.faults.report import Row, Tier
 from tests.faults.rig import Rig
+from tests.faults.scenarios import HASTY
 
 from dsmil.events.streams import StreamName
+from dsmil.testing.waiting import until
 
 
 def lives(points: Iterable[str], times: int, chance: random.Random, slots: int = 1) -> list[list[Life]]:
@@ -82,15 +84,29 @@ def test_store_writer(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> Non
         row.judge(rig.finish(load))
 
 
-@pytest.mark.scenario("A1 kills from outside")
+@pytest.mark.scenario("A1 kills and freezes from outside")
 def test_from_outside(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> None:
-    """At any instruction: the moment is drawn, not the step."""
-    with make_rig() as rig:
+    """At any instruction: the moment is drawn, not the step. Who wakes up finds its entries with others."""
+    faults: Counter[str] = Counter()
+    with make_rig(constants=HASTY) as rig:
         load = rig.load()
-        slots: list[Slot] = [rig.store(), rig.router("router-0"), rig.router("router-1")]
-        for _ in range(tier.pick(40, 300)):
-            rig.accept(load, rig.chance.randint(1, 400))
-            rig.chance.choice(slots).kill()
-            row.injected += 1
-        row.note = f"{len(load.accepted)} entries"
+        routers = [rig.router("router-0"), rig.router("router-1")]
+        store = rig.store()
+        for _ in range(tier.pick(50, 400)):
+            rig.accept(load, rig.chance.randint(1, 300))
+            victim = rig.chance.choice([*routers, store])
+            fault = rig.chance.choice(("kill", "kill", "freeze", "broker"))
+            faults[fault] += 1
+            if fault == "broker":
+                rig.broker.kill()
+                rig.broker.start()
+            elif fault == "kill":
+                victim.kill()
+            else:
+                until(lambda victim=victim: victim.pid, 20)  # type: ignore[misc]
+                victim.freeze()
+                rig.accept(load, rig.chance.randint(200, 1200))
+                victim.thaw()
+        row.injected = faults.total()
+        row.note = f"{len(load.accepted)} entries, {', '.join(f'{n} {k}' for k, n in sorted(faults.items()))}"
         row.judge(rig.finish(load))

@@ -15,13 +15,13 @@ from dsmil.infrastructure import connection
 
 Scenario = Callable[[Rig, Row], Drained]
 
-#: Mutant -> the scenario whose fault falls into its gap, the times it needs, and what must be found.
+#: Mutant -> the scenario whose fault falls into its gap, the times it needs, and the words of what must be found.
 CAUGHT: Mapping[str, tuple[Scenario, Mapping[str, Any], str]] = {
-    "ack_first": (scenarios.killed_while_settling, {}, "lost"),
-    "multi": (scenarios.output_refused, {}, "lost"),
-    "no_own_read": (scenarios.killed_in_hand, {}, "other"),
-    "from_now_on": (scenarios.started_last, {}, "lost"),
-    "no_fence": (scenarios.woken_late, scenarios.HASTY, "duplicated"),
+    "ack_first": (scenarios.killed_while_settling, {}, " lost"),
+    "multi": (scenarios.output_refused, {}, " lost"),
+    "no_own_read": (scenarios.killed_in_hand, {}, "still pending"),
+    "from_now_on": (scenarios.started_last, {}, " lost"),
+    "no_fence": (scenarios.woken_late, scenarios.HASTY, " duplicated"),
 }
 
 
@@ -32,7 +32,7 @@ def test_a_broken_router_is_caught(make_rig: Callable[..., Rig], mutant: str) ->
     with make_rig(mutant=mutant, constants=constants) as rig:
         found = scenario(rig, row)
     assert row.injected, "the fault was not injected"
-    assert getattr(found, finding), f"{mutant} was not caught; found only: {found.problems()}"
+    assert finding in "\n".join(found.problems()), f"{mutant} was not caught; found only: {found.problems()}"
     with pytest.raises(AssertionError):
         row.judge(found)
 
