@@ -160,8 +160,9 @@ def _wrap_sending(owner: Any, name: str, trap: Trap) -> None:
 
     @functools.wraps(send)
     def sending(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        first, inside.step = getattr(inside, "step", False), False  # not what a new connection sends of its own
         result = send(self, command, *args, **kwargs)
-        if getattr(inside, "step", False) and self._sock is not None:
+        if first:
             trap.hit()
         return result
 
