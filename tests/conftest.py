@@ -15,6 +15,22 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 _OURS = ("REDIS_", "HOTPATH_", "SHRINK_", "DSMIL_STATE_DIR", "BATCH_SIZE", "POLL_TIMEOUT", "LOG_LEVEL")
 IN_CI = os.environ.get("CI", "") == "true"
+_FAULTS = Path(__file__).parent / "faults"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "the fault suite, tests/faults")
+    group.addoption("--faults", choices=("short", "full"), help="run the fault suite, and only it")
+    group.addoption("--seed", type=int, help="repeat a run of the fault suite")
+    group.addoption("--json", metavar="FILE", help="write the table of the fault suite there as well")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Keep the fault suite and the other tests apart: it takes minutes, and its own limits."""
+    if not config.getoption("--faults"):
+        return True if collection_path == _FAULTS else None
+    own = collection_path == _FAULTS or _FAULTS in collection_path.parents or collection_path in _FAULTS.parents
+    return None if own else True
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,95 @@
+"""Six deliberate mistakes, put into a process from outside: the suite must catch every one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from dsmil.events.streams import EVENT_FIELD, StreamName
+from dsmil.infrastructure import connection, groups
+from dsmil.infrastructure.connection import translated
+from dsmil.infrastructure.groups import GroupReader, Settled, Verdict, ledger_key
+from dsmil.services.runner import Runner
+
+
+def ack_first() -> None:
+    """Acknowledge, then publish: a kill in between loses what was acknowledged."""
+
+    def call(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
+        with translated("settling"):
+            self._client.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
+            pipeline = self._client.pipeline(transaction=False)
+            _put_out(pipeline, verdicts)
+            _count(pipeline, ledger_key(stream, self.group), verdicts)
+            pipeline.execute()
+        return Settled(len(verdicts), frozenset(), "")
+
+    GroupReader._call = call  # type: ignore[method-assign]
+
+
+def multi() -> None:
+    """MULTI/EXEC: when an output fails at run time, the acknowledgement is carried out all the same."""
+
+    def call(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
+        with translated("settling"):
+            pipeline = self._client.pipeline(transaction=True)
+            _put_out(pipeline, verdicts)
+            pipeline.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
+            _count(pipeline, ledger_key(stream, self.group), verdicts)
+            pipeline.execute()
+        return Settled(len(verdicts), frozenset(), "")
+
+    GroupReader._call = call  # type: ignore[method-assign]
+
+
+def _put_out(pipeline: Any, verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        for target, body in verdict.outputs:
+            pipeline.xadd(target, {EVENT_FIELD: body})
+
+
+def _count(pipeline: Any, ledger: str, verdicts: Sequence[Verdict]) -> None:
+    """Keep the ledger as the product does: the mistake must show in the ids, not in a ledger that is not kept."""
+    names = {"P": "published", "X": "dead"}
+    for field, number in Counter(names.get(v.kind, v.counter) for v in verdicts).items():
+        pipeline.hincrby(ledger, field, number)
+
+
+def no_own_read() -> None:
+    """Never read what this consumer already holds: entries of a killed process stay pending."""
+    setattr(Runner, "_recover", lambda _self, *, alone: None)  # noqa: ARG005, B010 - another signature
+
+
+def from_now_on() -> None:
+    """Make groups at ``$``: what was published before the first start is never read."""
+
+    def ensure(client: redis.Redis, stream: str, group: str) -> bool:
+        with translated("making a group"):
+            client.xgroup_create(stream, group, id="$", mkstream=True)
+        return True
+
+    groups.ensure_group = ensure
+
+
+def default_retries() -> None:
+    """Let the client library send again by itself: a broker that was only slow takes it twice."""
+    setattr(connection, "Retry", lambda *_: Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10))  # noqa: B010
+
+
+def no_fence() -> None:
+    """Settle without asking who holds the entries: a process that woke up late publishes again."""
+    source = groups.library_source()
+    without = source.replace("local active = mine[id] and failed == ''", "local active = failed == ''")
+    if without == source:
+        raise RuntimeError("functions.lua has changed: this mutant changes nothing")
+    groups.library_source = lambda: without  # type: ignore[assignment]
+
+
+MUTANTS: Final[dict[str, Callable[[], None]]] = {
+    mutant.__name__: mutant for mutant in (ack_first, multi, no_own_read, from_now_on, default_retries, no_fence)
+}
