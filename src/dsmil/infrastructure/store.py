@@ -58,13 +58,30 @@ def translated(what: str) -> Iterator[None]:
         raise StoreUnavailable(msg) from exc
 
 
+@contextlib.contextmanager
+def writer_lock(path: Path) -> Iterator[None]:
+    """Hold the lock that a store writer holds on its file; StoreUnavailable when there is one."""
+    with translated(f"locking {path}"):
+        lock = os.open(f"{path}.writer", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreUnavailable(
+                f"another store writer copies into {path}; give this instance its own with HOTPATH_DB"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
 class Store:
     """One connection to the hot store. Not for two threads at once."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open the file; a writer makes it and its folder. Raises StoreUnavailable."""
         self.path = path
-        self._lock = -1
+        self._stack = contextlib.ExitStack()
         #: Whether the schema is known to be up to date.
         self.migrated = False
         self.read_only = read_only
@@ -160,16 +177,7 @@ class Store:
 
     def lock_for_writer(self) -> None:
         """Be the one store writer of this file until it is closed; StoreUnavailable when there is one."""
-        with translated(f"locking {self.path}"):
-            self._lock = os.open(f"{self.path}.writer", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreUnavailable(
-                f"another store writer copies into {self.path}; give this instance its own with HOTPATH_DB"
-            ) from None
-        with translated(f"preparing {self.path}"):
-            self.connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
+        self._stack.enter_context(writer_lock(self.path))
 
     def __enter__(self) -> Store:
         """Return itself."""
@@ -182,9 +190,7 @@ class Store:
     def close(self) -> None:
         """Close the connection and give up the lock."""
         self.connection.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._stack.close()
 
 
 def refuse_newer(store: Store, steps: Sequence[SchemaStep] | None = None) -> None:

@@ -69,7 +69,7 @@ class SnapshotKeeper:
                 newest = self._snapshots.newest()
                 if newest is None or self._moved(newest):
                     self._snapshots.take(lambda: time.monotonic() > give_up)
-                self._announce(client)
+                self.announce(client)
             except Unavailable as exc:
                 self._log.warning("snapshots.none_at_the_end", cause=str(exc))
 
@@ -98,7 +98,7 @@ class SnapshotKeeper:
                     seconds=round(time.monotonic() - started, 2),
                 )
         self.problem = ""
-        self._announce(client)
+        self.announce(client)
 
     def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
         if newest is None:
@@ -111,7 +111,7 @@ class SnapshotKeeper:
     def _moved(self, newest: Snapshot) -> bool:
         return positions(self._store) != newest.positions
 
-    def _announce(self, client: redis.Redis) -> None:
+    def announce(self, client: redis.Redis) -> None:
         """Tell the janitor up to where the newest snapshot has everything: what is older may go.
 
         The snapshot is looked at anew each time: when somebody has removed it, nothing of it may go any more.
