@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import apsw
 
-from dsmil.errors import StoreTooNew, StoreUnavailable
+from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from dsmil.infrastructure.sql import SchemaStep, schema_steps, statement
 
 #: Earlier libraries can corrupt a database when a checkpoint races a writer (fixed in 3.51.3).
@@ -36,6 +36,8 @@ PRAGMAS: Final = (
     "journal_size_limit = 67108864",
 )
 LEDGER: Final = "schema_steps"
+#: Steps have four digits.
+_LAST_STEP: Final = 9999
 
 
 def ledger_sql() -> str:
@@ -50,9 +52,12 @@ def sqlite_version_ok() -> bool:
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the driver's errors into StoreUnavailable, keeping the cause."""
+    """Turn the driver's errors into StoreUnavailable, or StoreDamaged, keeping the cause."""
     try:
         yield
+    except (apsw.CorruptError, apsw.NotADBError) as exc:
+        msg = f"{what}: {type(exc).__name__}: {exc}"
+        raise StoreDamaged(msg) from exc
     except (apsw.Error, OSError) as exc:
         msg = f"{what}: {type(exc).__name__}: {exc}"
         raise StoreUnavailable(msg) from exc
@@ -197,10 +202,12 @@ def refuse_newer(store: Store, steps: Sequence[SchemaStep] | None = None) -> Non
     """Raise StoreTooNew, with the remedy, when the file has schema steps that this version does not know."""
     known = (schema_steps() if steps is None else steps)[-1][0]
     newest = max(_steps_done(store), default=0)
+    if newest > _LAST_STEP:
+        raise StoreDamaged(f"{store.path} says it has schema step {newest}: the file is damaged")
     if newest > known:
         raise StoreTooNew(
             f"{store.path} has schema step {newest}, this version knows {known}; use the version that wrote it,"
-            f" or stop everything and `rm {store.path}*`: it is filled again from the streams"
+            f" or stop everything and `rm {store.path}*`: it is filled again from snapshot and streams"
         )
 
 

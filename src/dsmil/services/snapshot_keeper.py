@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmil import log
-from dsmil.errors import StoreUnavailable, Unavailable
+from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.pressure import Level, heard
@@ -54,6 +54,8 @@ class SnapshotKeeper:
         self._next_try = 0.0
         #: Why the last one failed; empty when it did not.
         self.problem = ""
+        #: What a look through the copied pages has found wrong with the store; for the store writer to mend.
+        self.damage = ""
 
     def start(self) -> None:
         """Begin."""
@@ -67,7 +69,7 @@ class SnapshotKeeper:
         with connect(broker_url(self._settings), self._settings) as client:
             try:
                 newest = self._snapshots.newest()
-                if newest is None or self._moved(newest):
+                if positions(self._store) and (newest is None or self._moved(newest)):
                     self._snapshots.take(lambda: time.monotonic() > give_up)
                 self.announce(client)
             except Unavailable as exc:
@@ -79,6 +81,8 @@ class SnapshotKeeper:
                 try:
                     self._round(client)
                 except Unavailable as exc:
+                    if isinstance(exc, StoreDamaged):
+                        self.damage = str(exc)
                     self.problem = str(exc) if isinstance(exc, StoreUnavailable) else ""
                     self._next_try = time.monotonic() + _AGAIN_S
                     self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=_AGAIN_S)
@@ -101,8 +105,10 @@ class SnapshotKeeper:
         self.announce(client)
 
     def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
+        if not positions(self._store):
+            return False
         if newest is None:
-            return bool(positions(self._store))
+            return True
         age = abs(time.time() - newest.made)  # a clock that was set back must not end all snapshots
         if age < _HURRY_S or (age < self._every_s and heard(client).level < Level.TIDY):
             return False

@@ -7,14 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import apsw
 import msgspec
 
-from dsmil.errors import DsmilError, StoreUnavailable
+from dsmil.errors import BusUnavailable, DsmilError, StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots, describe
+from dsmil.infrastructure.status import broker_trouble
 from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.services.snapshot_keeper import SnapshotKeeper, positions
 from dsmil.services.store_writer import COPIED, StoreWriter
@@ -72,7 +72,9 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
 def check(settings: Settings) -> StoreReport:
     """Look through the whole store and its snapshots; raises StoreUnavailable when there is no store."""
     path = _existing(settings)
-    newest = _newest_ids(settings)
+    newest: dict[str, str] = {}
+    with contextlib.suppress(Unavailable):
+        newest = _newest_ids(settings)
     snapshots, unreadable = [], []
     for file in Snapshots(path, settings.state_dir).paths():
         try:
@@ -129,12 +131,10 @@ def rebuild(settings: Settings, progress: Callable[[int], None] = lambda _: None
     """Empty the store and wait until it is filled again from snapshot and streams; return its rows by table.
 
     A store writer that runs notices and does the work; without one it is done here. ``progress`` is told the
-    rows that are there. Raises Unavailable when the broker is away (then nothing is emptied), when nothing comes
-    for a minute, or when a damaged file is in use.
+    rows that are there. Raises Unavailable when the broker is away (then nothing is emptied), or when nothing
+    comes for a minute.
     """
     path = store_place.choose(settings).path
-    with connect(broker_url(settings), settings) as client, translated("asking for the streams"):
-        client.ping()
     wanted = _newest_ids(settings)
     running = _empty(path)
     stop = threading.Event()
@@ -153,7 +153,7 @@ def _empty(path: Path) -> bool:
     """Take everything out of the store; return whether a store writer runs that will fill it."""
     if not path.exists():
         return False
-    running, damaged = _in_use(path), False
+    running = _in_use(path)
     try:
         with Store(path) as store:
             store.migrate()
@@ -161,15 +161,8 @@ def _empty(path: Path) -> bool:
                 # The positions tell a running writer; they go in the same transaction as the rows.
                 for name in (*_TABLES, "producers", "stream_positions"):
                     store.connection.execute(f"DELETE FROM {name}")  # noqa: S608 - fixed names
-    except StoreUnavailable as exc:
-        damaged = isinstance(exc.__cause__, apsw.CorruptError | apsw.NotADBError)
-        if not damaged:
-            raise
-        if running:
-            raise StoreUnavailable(f"{exc}; it is in use: stop the fabric, then rebuild it") from exc
-    if damaged:
-        for end in ("", "-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+    except StoreDamaged:
+        pass  # a store writer, running or started now, removes such a file by itself
     return running
 
 
@@ -215,18 +208,18 @@ def _existing(settings: Settings) -> Path:
 
 
 def _newest_ids(settings: Settings) -> dict[str, str]:
-    """Return the newest entry id of each copied stream that has ever had one; nothing when the broker is away."""
+    """Return the newest entry id of each copied stream that has ever had one; raises BusUnavailable."""
     found = {}
     with connect(broker_url(settings), settings) as client:
-        for stream in COPIED:
-            try:
+        try:
+            for stream in COPIED:
                 with translated(f"looking at {stream}"):
                     if client.exists(stream.value):
                         info: Any = client.xinfo_stream(stream.value)
                         if info["entries-added"]:
                             found[stream.value] = info["last-generated-id"].decode()
-            except DsmilError:
-                return {}
+        except DsmilError as exc:
+            raise BusUnavailable(broker_trouble(settings, exc)) from exc
     return found
 
 

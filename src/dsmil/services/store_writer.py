@@ -7,6 +7,7 @@ again from the streams.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -14,7 +15,7 @@ import apsw
 import redis
 
 from dsmil import log
-from dsmil.errors import NotAllowed, StoreUnavailable, Unavailable
+from dsmil.errors import NotAllowed, StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import copying
@@ -25,7 +26,7 @@ from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
 from dsmil.infrastructure.snapshots import Snapshots, restore
 from dsmil.infrastructure.sql import statement
-from dsmil.infrastructure.store import Store
+from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
@@ -132,6 +133,8 @@ class StoreWriter(PlainPart):
                 self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                 self._client.connection_pool.disconnect()
                 self._make_room(exc)
+                if isinstance(exc, StoreDamaged):
+                    self._discard()
                 stop.wait(wait)
 
     def _open(self) -> None:
@@ -166,6 +169,16 @@ class StoreWriter(PlainPart):
             self._problems["store"] = ""
             self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
 
+    def _discard(self) -> None:
+        """Remove a damaged file: it is a copy of what snapshot and streams have, and is made again from these."""
+        path = self._place.path
+        with contextlib.suppress(OSError, StoreUnavailable), writer_lock(path):
+            # The log first: whoever opens the path meanwhile must not find another file's log beside a new file.
+            for end in ("-wal", "-shm", ""):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            self._keeper.damage = ""
+            self._log.error("store.damaged_file_removed", path=str(path))
+
     def _make_room(self, exc: Unavailable) -> None:
         """On a full file system give the ballast away, so that retention can delete."""
         if isinstance(exc.__cause__, apsw.FullError) and self._ballast.give():
@@ -180,6 +193,8 @@ class StoreWriter(PlainPart):
             if now >= self._next_look:
                 self._look_around()
                 self._next_look = now + _LOOK_EVERY_S
+            if self._keeper.damage:
+                raise StoreDamaged(self._keeper.damage)
             if self._store.replaced():
                 self._log.warning("store.replaced", path=str(self._place.path))
                 return  # opened again, from the position that the new file has
@@ -193,19 +208,11 @@ class StoreWriter(PlainPart):
     def _look_around(self) -> None:
         """Start over where our position cannot be believed; rows that are there already absorb the overlap.
 
-        That is so when the broker's data is another than the position speaks of (another broker, a flush),
-        and when a stream's newest id lies before our position (a failover, restored files).
+        That is so when the store was emptied, when the broker's data is another than the position speaks of
+        (another broker, a flush), and when a stream's newest id lies before our position (a failover, restored
+        files).
         """
-        epoch = broker_epoch(self._client)
-        if epoch != self._epoch:
-            self._positions = dict.fromkeys(COPIED, _START)
-            rows = self._store.named("positions")
-            self._stored = {row["stream"]: row["last_id"] for row in rows}
-            for row in rows:
-                if row["stream"] in self._positions and row["epoch"] == epoch:
-                    self._positions[StreamName(row["stream"])] = row["last_id"]
-            self._log.info("store.epoch", epoch=epoch, positions=self._positions)
-            self._epoch = epoch
+        self._take_positions(broker_epoch(self._client))
         for stream, position in self._positions.items():
             with translated(f"looking at {stream}"):
                 try:
@@ -222,6 +229,20 @@ class StoreWriter(PlainPart):
         self._problems["broker"] = ""
         if store_place.is_tmpfs(self._place.path.parent):
             self._ballast.take()
+
+    def _take_positions(self, epoch: str) -> None:
+        rows = self._store.named("positions")
+        there = {row["stream"]: row["last_id"] for row in rows}
+        if epoch == self._epoch:
+            if there != self._stored:
+                raise StoreUnavailable("the positions were changed by somebody else; starting over from them")
+            return
+        self._positions = dict.fromkeys(COPIED, _START)
+        for row in rows:
+            if row["stream"] in self._positions and row["epoch"] == epoch:
+                self._positions[StreamName(row["stream"])] = row["last_id"]
+        self._log.info("store.epoch", epoch=epoch, positions=self._positions)
+        self._stored, self._epoch = there, epoch
 
     def _read(self) -> list[tuple[StreamName, list[Entry]]]:
         places = {stream.value: position for stream, position in self._positions.items()}
