@@ -55,7 +55,7 @@ def translated(what: str) -> Iterator[None]:
     """Turn the driver's errors into StoreUnavailable, or StoreDamaged, keeping the cause."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as exc:
+    except apsw.CorruptError as exc:  # and not "no database": that may be anybody's file, named by mistake
         msg = f"{what}: {type(exc).__name__}: {exc}"
         raise StoreDamaged(msg) from exc
     except (apsw.Error, OSError) as exc:

@@ -80,6 +80,7 @@ class StoreWriter(PlainPart):
         self._epoch = ""
         self._failures = 0
         self._next_look = self._next_retention = 0.0
+        self._damaged = self._place.path.with_name(f"{self._place.path.name}.damaged")
         self._ballast = Ballast(self._place.path)
         self._keeper = SnapshotKeeper(
             self._place.path, [stream.value for stream in COPIED], settings, every_s=snapshot_every_s
@@ -134,7 +135,7 @@ class StoreWriter(PlainPart):
                 self._client.connection_pool.disconnect()
                 self._make_room(exc)
                 if isinstance(exc, StoreDamaged):
-                    self._discard()
+                    self._set_aside()
                 stop.wait(wait)
 
     def _open(self) -> None:
@@ -169,19 +170,23 @@ class StoreWriter(PlainPart):
             self._problems["store"] = ""
             self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
 
-    def _discard(self) -> None:
-        """Remove a damaged file: it is a copy of what snapshot and streams have, and is made again from these."""
+    def _set_aside(self) -> None:
+        """Put a damaged file aside: the store is made again from snapshot and streams."""
         path = self._place.path
         with contextlib.suppress(OSError, StoreUnavailable), writer_lock(path):
             # The log first: whoever opens the path meanwhile must not find another file's log beside a new file.
-            for end in ("-wal", "-shm", ""):
+            for end in ("-wal", "-shm"):
                 path.with_name(path.name + end).unlink(missing_ok=True)
+            path.replace(self._damaged)
             self._keeper.damage = ""
-            self._log.error("store.damaged_file_removed", path=str(path))
+            self._log.error("store.damaged_file_set_aside", path=str(path), aside=str(self._damaged))
 
     def _make_room(self, exc: Unavailable) -> None:
         """On a full file system give the ballast away, so that retention can delete."""
-        if isinstance(exc.__cause__, apsw.FullError) and self._ballast.give():
+        if not isinstance(exc.__cause__, apsw.FullError):
+            return
+        self._damaged.unlink(missing_ok=True)
+        if self._ballast.give():
             self._log.warning("store.full", path=str(self._place.path), cause="the ballast was given away")
             with Store(self._place.path) as store:
                 while gone := expire(store, self._clock()):
