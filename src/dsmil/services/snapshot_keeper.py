@@ -54,6 +54,8 @@ class SnapshotKeeper:
         self._next_try = 0.0
         #: Why the last one failed; empty when it did not.
         self.problem = ""
+        #: When the newest one was taken, Unix seconds; 0 when there is none.
+        self.newest_ts = 0.0
         #: What a look through the copied pages has found wrong with the store; for the store writer to mend.
         self.damage = ""
 
@@ -123,6 +125,7 @@ class SnapshotKeeper:
         The snapshot is looked at anew each time: when somebody has removed it, nothing of it may go any more.
         """
         newest = self._snapshots.newest()
+        self.newest_ts = newest.made if newest else 0.0
         epoch = broker_epoch(client)
         saved = {}
         if newest is not None:

@@ -29,6 +29,7 @@ from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
+from dsmil.services.metric_names import SNAPSHOT_TIME
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
@@ -102,6 +103,7 @@ class StoreWriter(PlainPart):
             outcomes=dict(self._outcomes),
             layers={},
             durations=dict(self._durations),
+            figures={SNAPSHOT_TIME.name: {("hotpath",): self._keeper.newest_ts}},
             checks=self._problems | {"snapshots": self._keeper.problem},
         )
 
