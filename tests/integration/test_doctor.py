@@ -28,7 +28,7 @@ from dsmil.infrastructure.store import Store
 from dsmil.testing.waiting import until
 
 #: What may be said of a fabric that is well.
-ALLOWED_INFO = {"broker.memory", "durability.log", "ports.shrink"}
+ALLOWED_INFO = {"broker.memory", "durability.log", "keeping.memory", "keeping.snapshot", "ports.shrink"}
 EVIL = "\x1b[31mred\rover\u202e\nforged"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from dsmil.doctor.examine import all_checks
-from dsmil.doctor.facts import Broker, Facts, Folder, Host, Instance, Store, Stream, Table
+from dsmil.doctor.facts import Broker, Facts, Folder, Host, Instance, Keeping, Store, Stream, Table
 from dsmil.doctor.finding import Finding, Severity
 
 NOW = 1_800_000_000.0
@@ -47,7 +47,8 @@ INSTANCE = Instance(
     shrink_url="http://localhost:8500",
 )
 HOST = Host(memory_total=16 * GB, memory_free=8 * GB)
-WELL = Facts(now=NOW, host=HOST, instance=INSTANCE, broker=BROKER, store=STORE)
+KEEPING = Keeping(reason="the broker's memory is 1% full", snapshot_s=60.0, snapshot_bytes=MB, producers=3)
+WELL = Facts(now=NOW, host=HOST, instance=INSTANCE, broker=BROKER, store=STORE, keeping=KEEPING)
 
 
 def facts(part: str = "", **changes: Any) -> Facts:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dsmil.config import Settings
-from dsmil.doctor import look_broker, look_host, look_locks, look_store
+from dsmil.doctor import look_broker, look_host, look_keeping, look_locks, look_store
 from dsmil.doctor.facts import Broker, Facts
 from dsmil.errors import ConfigError
 from dsmil.infrastructure.connection import broker_url
@@ -66,4 +66,5 @@ def collect(found: Environment, *, deep: bool = False) -> Facts:
         instance=look_host.look_instance(settings, locks, now, store=str(Path(store.path)), private=memory),
         broker=broker,
         store=store,
+        keeping=look_keeping.look(settings, now, ask_broker=not broker.error),
     )

@@ -157,6 +157,26 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     writer_held: bool = False
 
 
+class Keeping(msgspec.Struct, frozen=True, kw_only=True):
+    """What janitor, snapshots and producers say."""
+
+    #: Whether a janitor has said so within half a minute.
+    janitor: bool = True
+    #: Percent of memory from which the janitor acts: 0, 50, 70 or 85; and why.
+    level: int = 0
+    reason: str = ""
+    #: Stream and who keeps its entries, while memory runs short.
+    holders: tuple[tuple[str, str], ...] = ()
+    #: Age of the newest snapshot, seconds; None when there is none.
+    snapshot_s: float | None = None
+    snapshot_bytes: int = 0
+    #: Whether the store has more than the snapshot.
+    snapshot_late: bool = False
+    producers: int = 0
+    #: Producer, and since when it is silent, seconds.
+    silent: tuple[tuple[str, float], ...] = ()
+
+
 class Port(msgspec.Struct, frozen=True, kw_only=True):
     """A metrics port of the running instance."""
 
@@ -224,6 +244,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     instance: Instance
     broker: Broker
     store: Store
+    keeping: Keeping = Keeping()
 
     @property
     def alive(self) -> bool:

@@ -123,8 +123,8 @@ def _growth(broker: Broker) -> list[Finding]:
                 warning(
                     "streams.growth",
                     f"{stream.name} has {length:,} entries{memory}; readers: {read}",
-                    f"when all have read and the archive has what you need: "
-                    f"{redis_cli(broker, 'XTRIM', stream.name, 'MINID', '~', '<id of the oldest entry to keep>')}",
+                    "the janitor trims what all have read, after 24 h (SOC_EVENTS 7 d) or when memory runs"
+                    " short; a reader that is far behind keeps the rest",
                 )
             )
     if not found:
