@@ -18,7 +18,7 @@ from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.groups import broker_epoch, ensure_group
 from dsmil.infrastructure.pressure import PRESSURE_KEY, Level, heard
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
-from dsmil.infrastructure.trimming import SAVED_KEY, save_position, saved_field, saved_positions
+from dsmil.infrastructure.trimming import SAVED_KEY, Trimmer, save_position, saved_field, saved_positions
 from dsmil.services import janitor as janitor_module
 from dsmil.services.janitor import Janitor
 from dsmil.services.preparation import prepare_broker
@@ -58,14 +58,15 @@ def add(client: redis.Redis, stream: StreamName, count: int, *, ms: int = 0, bod
     pipeline.execute()
 
 
-def read_all(client: redis.Redis, stream: StreamName, group: str) -> None:
+def read_all(client: Any, stream: StreamName, group: str) -> None:
     """Read and acknowledge everything as a group."""
     while reply := client.xreadgroup(group, "c", {stream.value: ">"}, count=1000):
         client.xack(stream.value, group, *[entry_id for entry_id, _ in reply[0][1]])
 
 
 def first_ms(client: redis.Redis, stream: str) -> int:
-    return int(client.xrange(stream, count=1)[0][0].split(b"-")[0])
+    rows: Any = client.xrange(stream, count=1)
+    return int(rows[0][0].split(b"-")[0])
 
 
 def test_entries_of_a_day_and_alerts_of_a_week_stay(bus: RedisStreamsClient, settings: Settings) -> None:
@@ -234,7 +235,7 @@ def test_a_trimmed_stream_is_loaded_again_after_a_restart(own: Broker, settings:
     chosen = at(own, settings)
     client: Any = connect(own.url, chosen)
     prepare_broker(client)
-    trimmer = janitor_module.Trimmer(client)
+    trimmer = Trimmer(client)
     trimmer.prepare()
     kept = 1000
     for _ in range(60):
