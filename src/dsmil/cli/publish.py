@@ -78,9 +78,17 @@ class _Sending:
 
     def send(self) -> None:
         """Send what is waiting."""
+        from dsmil.errors import Unavailable
+
         if not self._waiting:
             return
-        ids = self._bus.append(self._stream, self._waiting)
+        try:
+            ids = self._bus.append(self._stream, self._waiting)
+        except Unavailable as exc:
+            if not self.published:
+                raise
+            # Events without an id of their own would be doubled if all were sent again.
+            raise type(exc)(f"{exc}; the first {self.published} events were published") from exc
         self._waiting.clear()
         self.published += len(ids)
         if self._keep:

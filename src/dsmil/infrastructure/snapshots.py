@@ -7,6 +7,7 @@ is trimmed beyond the newest snapshot; so snapshot plus streams give the whole s
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -32,6 +33,7 @@ KEPT: Final = 2
 _STEP_PAGES: Final = 1024
 #: Rows of one transaction when copying back.
 _CHUNK: Final = 20_000
+_LEAST_ROW: Final = -(2**63)
 #: Room that must be left on the disk beside a snapshot.
 _SPARE_BYTES: Final = 256 * 1024 * 1024
 #: What is copied back -> which rows count as there already.
@@ -42,6 +44,8 @@ _TABLES: Final = {
     "shrink_metrics": "",
     "device_status": "ON CONFLICT DO NOTHING",
 }
+#: Errors that speak of the snapshot's own bytes, so that another one may still be whole.
+DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 #: What is copied back in one piece, together with the positions.
 _SMALL: Final = ("producers", "stream_positions")
 
@@ -72,7 +76,7 @@ class Snapshots:
     def paths(self) -> list[Path]:
         """Return the files, newest first."""
         with contextlib.suppress(OSError):
-            return sorted(self.folder.glob(f"{self._prefix}*.db"), reverse=True)
+            return sorted(self.folder.glob(f"{glob.escape(self._prefix)}*.db"), reverse=True)
         return []
 
     def newest(self) -> Snapshot | None:
@@ -85,13 +89,13 @@ class Snapshots:
         return None
 
     def take(self, give_up: Callable[[], bool] = lambda: False) -> Snapshot | None:
-        """Copy the store as it is now; None when ``give_up`` said so. Writers go on meanwhile.
+        """Copy the store as it is now. Writers go on meanwhile.
 
-        Raises StoreUnavailable when there is no store, none with a position (an emptied store must not push
-        out the snapshot that it is to be filled from), or no room for its copy.
+        None when ``give_up`` said so, and when the store has no positions: it is new, wiped, or being restored,
+        and its copy must not take the place of a whole one.
+        Raises StoreUnavailable when there is no store, or no room for its copy.
         """
-        made = time.time()
-        target = self.folder / f"{self._prefix}{int(made * 1000):014d}.db"
+        target = self.folder / f"{self._prefix}{self._next_stamp():014d}.db"
         part = target.with_suffix(f".{os.getpid()}.part")
         with translated(f"taking a snapshot of {self._store}"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,15 +109,22 @@ class Snapshots:
                 _flush(self.folder)
             finally:
                 part.unlink(missing_ok=True)
-        for old in self.paths()[KEPT:]:
-            old.unlink(missing_ok=True)
+            for old in self.paths()[KEPT:]:
+                old.unlink(missing_ok=True)
         return describe(target)
+
+    def _next_stamp(self) -> int:
+        """Return milliseconds for a name behind all others: a clock that was set back must not reorder them."""
+        newest = self.paths()[:1]
+        after = newest[0].stem.rpartition("-")[2] if newest else ""
+        return max(int(time.time() * 1000), int(after) + 1 if after.isdigit() else 0)
 
     def _clear_parts(self) -> None:
         """Remove what takers left that were killed."""
-        for part in self.folder.glob(f"{self._prefix}*.part"):
+        for part in self.folder.glob(f"{glob.escape(self._prefix)}*.part"):
             pid = part.suffixes[-2].lstrip(".")
-            if not pid.isdigit() or not _alive(int(pid)):
+            # Ours is one of an earlier life: in a container the number is always the same.
+            if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
                 part.unlink(missing_ok=True)
 
 
@@ -159,14 +170,17 @@ def restore(
         total = sum(store.rows(f"SELECT count(*) AS n FROM snapshot.{name}")[0]["n"] for name in tables)  # noqa: S608 - fixed names
         done = 0
         for name in tables:
-            span: Any = connection.execute(f"SELECT min(rowid), max(rowid) FROM snapshot.{name}").fetchone()  # noqa: S608 - fixed names
-            for start in range(span[0] or 0, (span[1] or -1) + 1, _CHUNK):
+            copy_back, first = _copy_back(store, name), _LEAST_ROW
+            while (chunk := _chunk(store, name, first)) is not None:
                 if give_up():
                     return False
+                last, rows = chunk
                 with store.writing(f"copying back {name}"):
-                    connection.execute(_copy_back(store, name), (start, start + _CHUNK))
-                done = min(done + _CHUNK, total)
+                    connection.execute(copy_back, (first, last))
+                first, done = last + 1, done + rows
                 progress(done, total)
+                if rows < _CHUNK:
+                    break
         with store.writing("copying back the positions"):
             for name in _SMALL:
                 columns = ", ".join(_shared_columns(store, name))
@@ -181,14 +195,23 @@ def restore(
             connection.execute("DETACH snapshot")
 
 
+def _chunk(store: Store, table: str, first: int) -> tuple[int, int] | None:
+    """Return the last row number of the next chunk, and its rows: numbers may lie far apart."""
+    row: Any = store.connection.execute(
+        f"SELECT max(rowid), count(*) FROM"  # noqa: S608 - fixed names
+        f" (SELECT rowid FROM snapshot.{table} WHERE rowid >= ? ORDER BY rowid LIMIT ?)",
+        (first, _CHUNK),
+    ).fetchone()
+    return (row[0], row[1]) if row[1] else None
+
+
 def _copy(store: Path, part: Path, give_up: Callable[[], bool]) -> bool:
     source = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
     target = None
     try:
         # One view for the whole copy: else every write of another process would begin it anew.
-        source.execute("BEGIN")
-        if source.execute("SELECT count(*) FROM stream_positions").fetchall() == [(0,)]:
-            raise StoreUnavailable(f"{store} has nothing of any stream yet")
+        if source.execute("BEGIN; SELECT count(*) FROM stream_positions").fetchall() == [(0,)]:
+            return False
         size = source.pragma("page_count") * source.pragma("page_size")
         free = shutil.disk_usage(part.parent).free
         if free < size + _SPARE_BYTES:
@@ -212,6 +235,9 @@ def _copy(store: Path, part: Path, give_up: Callable[[], bool]) -> bool:
 
 
 def _check_steps(store: Store, snapshot: Path) -> None:
+    if not _columns(store, "snapshot", LEDGER):
+        with translated(f"reading the snapshot {snapshot}"):
+            raise apsw.NotADBError(f"it has no {LEDGER}")
     found = store.rows(f"SELECT max(step) AS newest FROM snapshot.{LEDGER}")[0]["newest"] or 0  # noqa: S608 - a constant
     if found > schema_steps()[-1][0]:
         msg = f"{snapshot} has schema step {found}, which only a newer version knows; use that version"
@@ -225,7 +251,7 @@ def _copy_back(store: Store, table: str) -> str:
         known = " AND NOT EXISTS (SELECT 1 FROM main.shrink_metrics AS m WHERE m.ts = s.ts)"
     return (
         f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM snapshot.{table} AS s"  # noqa: S608 - names of our own schema
-        f" WHERE s.rowid >= ? AND s.rowid < ?{known} ORDER BY s.rowid {_TABLES[table]}"
+        f" WHERE s.rowid BETWEEN ? AND ?{known} ORDER BY s.rowid {_TABLES[table]}"
     )
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dsmil import log
 from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.pressure import Level, heard
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.store_place import store_name
-from dsmil.infrastructure.trimming import SAVED_KEY, saved_field
+from dsmil.infrastructure.trimming import save_position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,8 @@ class SnapshotKeeper:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._log = log.get("snapshots")
         self._next_try = 0.0
+        #: When we took the last one, by a clock that nobody sets.
+        self._taken: float | None = None
         #: Why the last one failed; empty when it did not.
         self.problem = ""
         #: When the newest one was taken, Unix seconds; 0 when there is none.
@@ -85,8 +87,9 @@ class SnapshotKeeper:
                 except Unavailable as exc:
                     if isinstance(exc, StoreDamaged):
                         self.damage = str(exc)
-                    self.problem = str(exc) if isinstance(exc, StoreUnavailable) else ""
-                    self._next_try = time.monotonic() + _AGAIN_S
+                    if isinstance(exc, StoreUnavailable):
+                        self.problem = str(exc)
+                        self._next_try = time.monotonic() + _AGAIN_S
                     self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=_AGAIN_S)
                     client.connection_pool.disconnect()
                 self._stop.wait(_LOOK_S)
@@ -96,25 +99,33 @@ class SnapshotKeeper:
         if time.monotonic() >= self._next_try and self._due(newest, client):
             started = time.monotonic()
             taken = self._snapshots.take(self._stop.is_set)
+            self.problem = ""
             if taken is not None:
+                self._taken = time.monotonic()
                 self._log.info(
                     "snapshots.taken",
                     path=str(taken.path),
                     megabytes=taken.size_bytes >> 20,
                     seconds=round(time.monotonic() - started, 2),
                 )
-        self.problem = ""
         self.announce(client)
 
     def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
         if not positions(self._store):
-            return False
+            return False  # new, wiped, or being restored: a copy of it would push out a whole one
         if newest is None:
             return True
-        age = abs(time.time() - newest.made)  # a clock that was set back must not end all snapshots
-        if age < _HURRY_S or (age < self._every_s and heard(client).level < Level.TIDY):
+        age = self._age(newest)
+        if age < min(_HURRY_S, self._every_s) or (age < self._every_s and heard(client).level < Level.TIDY):
             return False
         return age >= _QUIET_S or self._moved(newest)
+
+    def _age(self, newest: Snapshot) -> float:
+        """Return its seconds; a clock that was set back must not end all snapshots."""
+        if self._taken is not None:
+            return time.monotonic() - self._taken
+        age = time.time() - newest.made
+        return age if age >= 0 else _QUIET_S
 
     def _moved(self, newest: Snapshot) -> bool:
         return positions(self._store) != newest.positions
@@ -130,13 +141,8 @@ class SnapshotKeeper:
         saved = {}
         if newest is not None:
             saved = {s: last_id for s, last_id in newest.positions.items() if newest.epochs[s] == epoch}
-        with translated("announcing the snapshot"):
-            for stream in self._streams:
-                field = saved_field(self._name, stream)
-                if stream in saved:
-                    client.hset(SAVED_KEY, field, saved[stream])
-                else:
-                    client.hdel(SAVED_KEY, field)
+        for stream in self._streams:
+            save_position(client, self._name, stream, saved.get(stream))
 
 
 def positions(store: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import apsw
 import redis
 
 from dsmil import log
-from dsmil.errors import NotAllowed, StoreDamaged, StoreUnavailable, Unavailable
+from dsmil.errors import NotAllowed, StoreDamaged, StoreTooNew, StoreUnavailable, Unavailable
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import copying
@@ -24,7 +24,7 @@ from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
-from dsmil.infrastructure.snapshots import Snapshots, restore
+from dsmil.infrastructure.snapshots import DAMAGED, Snapshots, restore
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.services.copying import Copy, copy
@@ -37,6 +37,7 @@ from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from pathlib import Path
 
     from dsmil.config import Settings
     from dsmil.events.handling import Dead
@@ -159,18 +160,32 @@ class StoreWriter(PlainPart):
         """Copy the newest snapshot back into a store that knows no position: it is new, or was wiped."""
         if self._store.named("positions"):
             return
-        snapshot = Snapshots(self._place.path, self._settings.state_dir).newest()
-        if snapshot is None:
-            return
+        for path in Snapshots(self._place.path, self._settings.state_dir).paths():
+            if self._copied_back(path, stop):
+                return
+
+    def _copied_back(self, path: Path, stop: threading.Event) -> bool:
+        """Copy one snapshot back; False when it cannot be used and the one before it is to be tried."""
         started = time.monotonic()
-        self._log.info("store.restoring", snapshot=str(snapshot.path), megabytes=snapshot.size_bytes >> 20)
+        self._log.info("store.restoring", snapshot=str(path))
 
         def progress(done: int, rows: int) -> None:
             self._problems["store"] = f"copying a snapshot back: {done:,} of {rows:,} rows"
 
-        if restore(self._store, snapshot.path, stop.is_set, progress):
+        try:
+            if restore(self._store, path, stop.is_set, progress):
+                self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
+        except StoreTooNew as exc:
+            self._log.error("store.snapshot_refused", cause=str(exc))
+            return False
+        except StoreUnavailable as exc:
+            if not isinstance(exc.__cause__, DAMAGED):
+                raise
+            self._log.error("store.snapshot_damaged", snapshot=str(path), cause=str(exc))
+            return False
+        finally:
             self._problems["store"] = ""
-            self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
+        return True
 
     def _set_aside(self) -> None:
         """Put a damaged file aside: the store is made again from snapshot and streams."""
@@ -190,9 +205,12 @@ class StoreWriter(PlainPart):
         self._damaged.unlink(missing_ok=True)
         if self._ballast.give():
             self._log.warning("store.full", path=str(self._place.path), cause="the ballast was given away")
-            with Store(self._place.path) as store:
-                while gone := expire(store, self._clock()):
-                    self._log.info("store.expired", rows=gone)
+            try:
+                with Store(self._place.path) as store:
+                    while gone := expire(store, self._clock()):
+                        self._log.info("store.expired", rows=gone)
+            except StoreUnavailable as again:  # still no room; we are called again
+                self._log.warning("store.still_full", cause=str(again))
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.is_set():
