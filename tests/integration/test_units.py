@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dsmil.services.catalogue import detector_classes
+from dsmil.services import snapshot_keeper
+from dsmil.services.catalogue import detector_classes, service_classes
+from dsmil.services.host import DRAIN_S
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted(file for file in (ROOT / "systemd").iterdir() if file.suffix in {".service", ".target"})
@@ -35,7 +37,7 @@ def units(tmp_path: Path) -> Path:
     """Return the units with the paths of this checkout, so that their programs exist."""
     for unit in UNITS:
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/dsmil", str(ROOT)))
-    for name in detector_classes():
+    for name in (service_classes() | detector_classes()).keys() - {"soc-router", "store-writer"}:
         shutil.copy(tmp_path / "dsmil@.service", tmp_path / f"dsmil@{name}.service")
     shutil.copy(tmp_path / "dsmil-ingest@.service", tmp_path / "dsmil-ingest@eve.service")
     return tmp_path
@@ -112,10 +114,38 @@ def test_each_service_reads_its_own_login_after_the_common_settings(unit: Path) 
     assert files == ["-/etc/dsmil/dsmil.env", *own[unit.name]]
 
 
-def test_the_documented_unit_brings_the_store_writer_along() -> None:
+@pytest.mark.parametrize("unit", ["dsmil-soc-router.service", "dsmil.target"])
+def test_the_services_of_the_fabric_come_along(unit: str) -> None:
+    """Whoever starts the documented unit, or the target, gets every service that is no detector."""
+    text = (ROOT / "systemd" / unit).read_text()
+    wanted = {word for line in re.findall(r"^Wants=(.*)$", text, re.MULTILINE) for word in line.split()}
+    services = {f"dsmil@{name}.service" for name in service_classes().keys() - {"soc-router"}}
+    assert {"dsmil@store-writer.service", "dsmil@janitor.service", "dsmil@auditor.service"} <= services
+    assert services <= wanted
+    assert {name for name in wanted if name.startswith("dsmil@")} == services
+
+
+def test_the_documented_unit_runs_the_router_alone() -> None:
     text = (ROOT / "systemd" / "dsmil-soc-router.service").read_text()
-    assert re.search(r"^Wants=.*\bdsmil@store-writer\.service$", text, re.MULTILINE)
     assert re.search(r"^ExecStart=.* --router-only$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_given_the_time_to_end(unit: Path) -> None:
+    needed = DRAIN_S + 5
+    if "store-writer" in unit.name:
+        needed += snapshot_keeper.LAST_S
+    (stop,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
+    assert int(stop) >= needed
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_state_directory_and_tmpfs_can_be_written(unit: Path) -> None:
+    """Heartbeats go to the store, snapshots and places of followed logs to the state directory."""
+    text = unit.read_text()
+    assert re.search(r"^StateDirectory=dsmil$", text, re.MULTILINE)
+    (paths,) = re.findall(r"^ReadWritePaths=(.*)$", text, re.MULTILINE)
+    assert paths.split() == ["-/mnt/dsmil-ram", "/var/lib/dsmil"]
 
 
 def test_no_two_units_begin_at_one_port() -> None:

@@ -31,7 +31,7 @@ _HURRY_S: Final = 30.0
 _QUIET_S: Final = 3600.0
 _LOOK_S: Final = 2.0
 #: How long the last snapshot may take when the process is to stop.
-_LAST_S: Final = 6.0
+LAST_S: Final = 6.0
 _AGAIN_S: Final = 30.0
 
 
@@ -69,7 +69,7 @@ class SnapshotKeeper:
         """End the thread, and take a last snapshot if that takes no more than a few seconds."""
         self._stop.set()
         self._thread.join()
-        give_up = time.monotonic() + _LAST_S
+        give_up = time.monotonic() + LAST_S
         with connect(broker_url(self._settings), self._settings) as client:
             try:
                 newest = self._snapshots.newest()
