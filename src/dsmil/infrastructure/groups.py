@@ -23,6 +23,8 @@ MAX_SETTLE: Final = 500
 #: Bytes of outputs after which a call is cut as well.
 MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 _CLAIM_PAGE: Final = 100
+#: Where a new group begins: with everything that is there. From `$` it would never see what came before it.
+FIRST_ENTRY: Final = "0"
 #: Names the data of this broker; it goes with a flush, as the data does.
 EPOCH_KEY: Final = "dsmil:epoch"
 _REMEDY: Final = "run `dsmil init` as the admin user"
@@ -103,7 +105,7 @@ def ensure_group(client: redis.Redis, stream: str, group: str) -> bool:
     """Make stream and group, reading from the very first entry; return whether it was made now."""
     with translated(f"making group {group} on {stream}"):
         try:
-            client.xgroup_create(stream, group, id="0", mkstream=True)
+            client.xgroup_create(stream, group, id=FIRST_ENTRY, mkstream=True)
         except redis.ResponseError as exc:
             if str(exc).startswith("BUSYGROUP"):
                 return False
@@ -131,7 +133,7 @@ def open_books(client: redis.Redis, stream: str, group: str) -> bool:
             pipeline.delete(key)
             if before:
                 pipeline.hset(key, "before", str(before))
-            pipeline.xgroup_create(stream, group, id="0", mkstream=True)
+            pipeline.xgroup_create(stream, group, id=FIRST_ENTRY, mkstream=True)
             try:
                 pipeline.execute()
             except redis.WatchError:
