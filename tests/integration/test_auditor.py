@@ -118,9 +118,9 @@ def test_books_that_balance_again_in_time_raise_nothing(
     auditor.check(bus.client)
     clock.now += PATIENCE_S - 1
     client: Any = bus.client
-    client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "lost", 1)
+    client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "dead", 1)
     assert auditor.check(bus.client) == []
-    client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "lost", -1)
+    client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "dead", -1)
     clock.now += 2
     assert auditor.check(bus.client) == [], "patience begins anew"
     clock.now += PATIENCE_S
@@ -251,4 +251,15 @@ def test_a_fabric_without_raw_records_hears_silence_too(
 
 
 def test_without_a_store_there_is_no_silence(bus: RedisStreamsClient, auditor: Auditor) -> None:
+    assert auditor.check(bus.client) == []
+
+
+def test_entries_that_were_deleted_in_work_raise_an_alarm(bus: RedisStreamsClient, auditor: Auditor) -> None:
+    """The books balance, because they are counted as lost; somebody must hear of it all the same."""
+    assert auditor.check(bus.client) == []
+    bus.client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "lost", 2)
+    bus.client.hincrby(f"dsmil:ledger:L3_OUT:{GROUP}", "published", -2)
+    (alarm,) = auditor.check(bus.client)
+    assert (alarm.kind, alarm.severity) == ("entries_lost", "CRITICAL")
+    assert "2 entries" in alarm.text
     assert auditor.check(bus.client) == []

@@ -14,12 +14,13 @@ from dsmil.events.streams import StreamName
 from dsmil.infrastructure import snapshots as snapshots_module
 from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
-from dsmil.infrastructure.pressure import Level, Pressure, announce
+from dsmil.infrastructure.pressure import announce, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.snapshots import Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.trimming import saved_positions
 from dsmil.services import snapshot_keeper as keeper_module
+from dsmil.services import store_care
 from dsmil.services import store_writer as writer_module
 from dsmil.services.store_writer import StoreWriter
 from dsmil.testing.factories import make_event
@@ -245,7 +246,7 @@ def test_short_memory_hurries_a_snapshot(
         events |= publish(bus, 5)
         until(lambda: stored(settings) == events)
         assert of(settings).paths() == first
-        announce(bus.client, Pressure(level=Level.TIDY))
+        announce(bus.client, judge({"broker": 0.5}))
         until(lambda: saved(bus) == {bus.last_id("L3_IN")})
 
 
@@ -323,3 +324,12 @@ def test_a_store_of_another_broker_does_not_free_this_one(settings: Settings, tm
     finally:
         for server in servers:
             server.stop()
+
+
+def test_a_store_that_is_gone_for_good_is_forgotten(bus: RedisStreamsClient, settings: Settings) -> None:
+    bus.client.hset(
+        "dsmil:saved", mapping={"old:/x|L3_IN": "1-1", "old:/x|SOC_EVENTS": "1-1", "other:/x|L3_IN": "2-2"}
+    )
+    assert store_care.forget(settings, "old:/x")
+    assert not store_care.forget(settings, "old:/x")
+    assert bus.client.hgetall("dsmil:saved") == {b"other:/x|L3_IN": b"2-2"}

@@ -60,5 +60,6 @@ def test_a_full_store_delays_rows_and_refuses_no_events(share: float, before: Le
 
 def test_the_reason_names_the_memory_that_decides() -> None:
     assert judge({"broker": 0.9, "store": 0.95}).reason == "the broker's memory is 90% full"
-    assert judge({"broker": 0.1, "store": 0.75}).reason == "the store's memory is 75% full"
+    assert judge({"broker": 0.1, "store": 0.95}).reason == "the store's memory is 95% full"
+    assert judge({"broker": 0.1, "store": 0.84}).level == Level.OPEN, "its retention keeps it at 80 %"
     assert judge({}).level == Level.OPEN

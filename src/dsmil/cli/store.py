@@ -76,6 +76,21 @@ def take_snapshot(*, as_json: bool) -> int:
     return 0
 
 
+@COMMAND.command("forget")
+@click.argument("name")
+@state_dir_option
+def forget_store(*, name: str) -> int:
+    """Let streams be trimmed without the store NAME, which never comes back; `dsmil status` names it.
+
+    A store that is only stopped says so again by itself when it is started.
+    """
+    from dsmil.services.store_care import forget
+
+    known = forget(settings(), name)
+    click.echo(f"{safe(name)} holds nothing back any more" if known else f"the broker knows no store {safe(name)}")
+    return 0 if known else NO
+
+
 @COMMAND.command("rebuild")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @AS_JSON

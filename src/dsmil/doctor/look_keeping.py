@@ -11,7 +11,7 @@ from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.pressure import Pressure, heard
 from dsmil.infrastructure.snapshots import Snapshots
 from dsmil.infrastructure.store import Store
-from dsmil.services.auditor import LIVING_MINUTES, SILENCE_S
+from dsmil.services.auditor import SILENCE
 
 if TYPE_CHECKING:
     from dsmil.config import Settings
@@ -28,9 +28,8 @@ def look(settings: Settings, now: float, *, ask_broker: bool) -> Keeping:
     if path.exists():
         try:
             with Store(path, read_only=True) as store:
-                bounds = {"now": now, "least": SILENCE_S, "minutes": LIVING_MINUTES}
                 rows["positions"], rows["producers"] = store.named("positions"), store.named("producers")
-                rows["silent"] = store.named("silent_producers", bounds)
+                rows["silent"] = store.named("silent_producers", {"now": now, **SILENCE})
                 rows["devices"] = store.rows(
                     "SELECT key, value FROM device_status, json_each(metadata, '$.holders')"
                     " WHERE device_id = ? AND json_valid(metadata)",

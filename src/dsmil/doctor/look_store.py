@@ -15,7 +15,7 @@ from dsmil.doctor.look_locks import is_held
 from dsmil.errors import DsmilError
 from dsmil.infrastructure import store as store_file
 from dsmil.infrastructure import store_place
-from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, RULES
+from dsmil.infrastructure.retention import RULES, max_bytes
 from dsmil.infrastructure.sql import schema_steps, statement
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def look(settings: Settings, now: float, *, deep: bool = False) -> Store:
         folder=folder(place.path.parent),
         file_bytes=_bytes(place.path),
         wal_bytes=_bytes(Path(f"{place.path}-wal")),
-        budget_bytes=settings.hotpath_max_bytes or DEFAULT_MAX_BYTES,
+        budget_bytes=max_bytes(settings, place.path),
         fs_total=total,
         fs_free=spare,
         writer_lock=lock.exists(),

@@ -148,6 +148,7 @@ def preparing() -> tuple[Grant, ...]:
     return (
         Grant(commands=(*_LOOK, "xgroup|create"), reads=streams, writes=streams),
         Grant(commands=("watch", "del", "hset"), reads=ledgers, writes=ledgers),
+        Grant(commands=("hkeys", "hdel"), reads=(SAVED_KEY,), writes=(SAVED_KEY,)),
     )
 
 

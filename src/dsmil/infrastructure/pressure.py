@@ -40,8 +40,10 @@ class Level(IntEnum):
 
 #: Once refused, producers wait until it has fallen to this, so that the door does not flutter.
 REOPEN: Final = 0.80
-#: Memory that shuts no door: a full store delays rows, never events, and its file does not shrink by itself.
-_WARNS_ONLY: Final = frozenset({"store"})
+#: The broker's memory, which trimming frees. A full store (the other one) shuts no door: it delays rows, never
+#: events, its file does not shrink by itself, and its retention keeps it at 80 %.
+_BROKER: Final = "broker"
+_STORE_FULL: Final = 0.85
 
 
 class Pressure(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,11 @@ class Pressure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     #: Share in use, 0 to 1, by memory: ``broker``, ``store``.
     shares: dict[str, float] = {}
+
+    @property
+    def tidy(self) -> bool:
+        """Whether the broker's memory asks that what nobody needs goes at once."""
+        return self.shares.get(_BROKER, 0.0) * 100 >= Level.TIDY
 
 
 def judge(shares: dict[str, float], before: int = Level.OPEN) -> Pressure:
@@ -64,9 +71,9 @@ def judge(shares: dict[str, float], before: int = Level.OPEN) -> Pressure:
 
 
 def _level(name: str, share: float, before: int) -> Level:
+    if name != _BROKER:
+        return Level.WARN if share >= _STORE_FULL else Level.OPEN
     level = max((level for level in Level if share * 100 >= level), default=Level.OPEN)
-    if name in _WARNS_ONLY:
-        return min(level, Level.WARN)
     return Level.REFUSE if before >= Level.REFUSE and share > REOPEN else level
 
 

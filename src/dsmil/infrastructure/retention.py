@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import math
+import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dsmil.infrastructure.sql import statement
+from dsmil.infrastructure.store_place import is_tmpfs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dsmil.config import Settings
     from dsmil.infrastructure.store import Store
 
 _HOUR: Final = 3600.0
 #: Rows per transaction: a delete holds the write lock, about 13 ms for this many.
 CHUNK: Final = 1000
+_SHARE: Final = 0.8
 #: 80 % of the documented 4 GB.
-DEFAULT_MAX_BYTES: Final = int(0.8 * 4 * 1024**3)
+DEFAULT_MAX_BYTES: Final = int(_SHARE * 4 * 1024**3)
+
+
+def max_bytes(settings: Settings, place: Path) -> int:
+    """Return the most bytes the live pages may take: as set, else 80 % of 4 GB or of a smaller tmpfs."""
+    if settings.hotpath_max_bytes:
+        return settings.hotpath_max_bytes
+    if not is_tmpfs(place.parent):
+        return DEFAULT_MAX_BYTES
+    return min(DEFAULT_MAX_BYTES, int(_SHARE * shutil.disk_usage(place.parent).total))
 
 
 class Rule(msgspec.Struct, frozen=True):

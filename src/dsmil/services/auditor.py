@@ -49,6 +49,10 @@ LIVING_MINUTES: Final = 10
 SILENCE_S: Final = 300.0
 #: A store that is not further behind than this, seconds by the ids of entries, is up to date.
 LATE_S: Final = 30.0
+#: After the longest outage a source is missed within a day.
+MOST_SILENCE_S: Final = 86_400.0
+#: Bounds of the statement that finds who is silent.
+SILENCE: Final = {"least": SILENCE_S, "most": MOST_SILENCE_S, "minutes": LIVING_MINUTES}
 #: One subject raises the same alarm once in this time, however often it comes and goes.
 _ONCE_IN_S: Final = 3600.0
 
@@ -57,7 +61,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong."""
 
     device_id: int
-    #: ``books_do_not_balance``, ``memory_short`` or ``producer_silent``.
+    #: ``books_do_not_balance``, ``entries_lost``, ``memory_short``, ``new_events_refused`` or ``producer_silent``.
     kind: str
     #: What it is about: stream and group, memory, or source.
     subject: str
@@ -86,6 +90,10 @@ class Auditor(PlainPart):
         self._places = [(stream.value, group) for stream, group in service_groups()]
         #: (stream, group) -> since when its books do not balance, by our clock.
         self._unbalanced: dict[tuple[str, str], float] = {}
+        #: (stream, group) -> entries that were lost before we looked first.
+        self._lost: dict[tuple[str, str], int] = {}
+        #: Producers are not judged before this time, by our clock: after a start they must have had time to speak.
+        self._judge_from = 0.0
         #: (kind, subject) of what is wrong now and was told.
         self._told: set[tuple[str, str]] = set()
         self._read: list[Book] = []
@@ -123,6 +131,7 @@ class Auditor(PlainPart):
         """Check until ``stop`` is set; trouble with broker or store is waited out."""
         client = connect(broker_url(self._settings), self._settings)
         failures = 0
+        self._judge_from = self._clock() + SILENCE_S
         while not stop.is_set():
             try:
                 self.check(client)
@@ -155,6 +164,7 @@ class Auditor(PlainPart):
 
     def _books(self, client: redis.Redis, now: float) -> Iterator[Alarm]:
         self._read = read_books(client, self._places)
+        yield from self._lost_entries()
         wrong = {(b.stream, b.group): b for b in self._read if b.imbalance}
         self._unbalanced = {place: self._unbalanced.get(place, now) for place in wrong}
         for place, book in wrong.items():
@@ -169,15 +179,30 @@ class Auditor(PlainPart):
                     figures={"added": book.added, "pending": book.pending, "unread": book.unread} | book.ledger,
                 )
 
+    def _lost_entries(self) -> Iterator[Alarm]:
+        """Yield an alarm for entries that were deleted or trimmed by a foreign hand while they were in work."""
+        for book in self._read:
+            place, lost = (book.stream, book.group), book.ledger.get("lost", 0)
+            new = lost - self._lost.setdefault(place, lost)
+            if new > 0:
+                yield Alarm(
+                    device_id=MAINT,
+                    kind="entries_lost",
+                    subject=f"{book.group} on {book.stream}",
+                    severity=Severity.CRITICAL,
+                    text=f"{book.group} on {book.stream}: {new} entries were deleted while in work",
+                    remedy="find the program that deletes or trims: nothing but the janitor may",
+                    figures={"lost": lost},
+                )
+
     def _silence(self, client: redis.Redis, now: float) -> Iterator[Alarm]:
-        if not self._place.path.exists():
+        if now < self._judge_from or not self._place.path.exists():
             return
         try:
             with Store(self._place.path, read_only=True) as store:
                 if not _caught_up(client, store):
                     return  # the store is late, not the producers
-                bounds = {"now": now, "least": SILENCE_S, "minutes": LIVING_MINUTES}
-                silent = store.named("silent_producers", bounds)
+                silent = store.named("silent_producers", {"now": now, **SILENCE})
         except StoreUnavailable:
             return  # its own part says so
         for row in silent:

@@ -17,7 +17,7 @@ from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker_picture import broker_picture
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.instance import StateDir
-from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES
+from dsmil.infrastructure.retention import max_bytes
 from dsmil.infrastructure.rows import decoded
 from dsmil.infrastructure.status import broker_trouble, shrink_reading, with_life
 from dsmil.infrastructure.store import Store
@@ -161,7 +161,7 @@ class Looker:
             "rows": {name: s["last"] - s["first"] + bool(s["last"]) for name, s in (("soc", soc), ("raw", raw))},
             "file_bytes": _bytes_on_disk(store),
             "used_bytes": store.used_bytes(),
-            "limit_bytes": self._settings.hotpath_max_bytes or DEFAULT_MAX_BYTES,
+            "limit_bytes": max_bytes(self._settings, store.path),
             "tmpfs_bytes": self._tmpfs_bytes,
             "devices": with_life([decoded(row) for row in store.named("device_statuses")], now),
             "shrink": shrink_reading(shrink, now),

@@ -84,7 +84,7 @@ class Janitor(PlainPart):
             outcomes=dict(self._outcomes),
             layers={},
             figures={MEMORY_SHARE.name: {(name,): share for name, share in self._pressure.shares.items()}},
-            notes={"holders": self._holders} if self._pressure.level >= Level.TIDY else {},
+            notes={"holders": self._holders} if self._pressure.tidy else {},
             checks=self._problems | {"memory": memory},
         )
 
@@ -149,7 +149,7 @@ class Janitor(PlainPart):
                 self._announced = 0.0
 
     def _trim(self, trimmer: Trimmer, stream: StreamName) -> None:
-        hurry = self._pressure.level >= Level.TIDY
+        hurry = self._pressure.tidy
         oldest = ALL if hurry else self._oldest(KEEP_S[stream])
         groups, copied = self._groups[stream], stream in self._copied
         for _ in range(_MOST_CALLS):

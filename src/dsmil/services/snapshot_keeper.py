@@ -10,7 +10,7 @@ from dsmil import log
 from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.groups import broker_epoch
-from dsmil.infrastructure.pressure import Level, heard
+from dsmil.infrastructure.pressure import heard
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.store_place import store_name
@@ -116,7 +116,7 @@ class SnapshotKeeper:
         if newest is None:
             return True
         age = self._age(newest)
-        if age < min(_HURRY_S, self._every_s) or (age < self._every_s and heard(client).level < Level.TIDY):
+        if age < min(_HURRY_S, self._every_s) or (age < self._every_s and not heard(client).tidy):
             return False
         return age >= _QUIET_S or self._moved(newest)
 

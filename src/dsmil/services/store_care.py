@@ -16,6 +16,7 @@ from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots, describe
 from dsmil.infrastructure.status import broker_trouble
 from dsmil.infrastructure.store import Store, writer_lock
+from dsmil.infrastructure.trimming import SAVED_KEY
 from dsmil.services.snapshot_keeper import SnapshotKeeper, positions
 from dsmil.services.store_writer import COPIED, StoreWriter
 
@@ -125,6 +126,17 @@ def snapshot_now(settings: Settings) -> Snapshot:
     with connect(broker_url(settings), settings) as client:
         SnapshotKeeper(path, [stream.value for stream in COPIED], settings).announce(client)
     return taken
+
+
+def forget(settings: Settings, name: str) -> bool:
+    """Let the streams go on without a store that is gone for good; return whether the broker knew it.
+
+    The janitor keeps every entry that some store has no snapshot of, and a store that never comes back (a host
+    that is gone, a container under a new name) would keep them for ever.
+    """
+    with connect(broker_url(settings), settings) as client, translated("forgetting a store"):
+        fields = [field for field in client.hkeys(SAVED_KEY) if field.decode().rpartition("|")[0] == name]
+        return bool(fields and client.hdel(SAVED_KEY, *fields))
 
 
 def rebuild(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> dict[str, int]:

@@ -23,7 +23,7 @@ from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
 from dsmil.infrastructure.groups import broker_epoch
-from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
+from dsmil.infrastructure.retention import expire, max_bytes, shrink_to
 from dsmil.infrastructure.snapshots import DAMAGED, Snapshots, restore
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store, writer_lock
@@ -70,7 +70,7 @@ class StoreWriter(PlainPart):
         self._settings = settings
         self._clock = clock
         self._place = store_place.choose(settings)
-        self._max_bytes = settings.hotpath_max_bytes or DEFAULT_MAX_BYTES
+        self._max_bytes = max_bytes(settings, self._place.path)
         self._log = log.get(self.name)
         self._outcomes: dict[tuple[str, str], int] = {}
         self._durations: dict[tuple[str, str], tuple[int, float]] = {}

@@ -139,7 +139,7 @@ SELECT * FROM producers ORDER BY source, device_id;
 
 -- silent_producers --
 SELECT source, device_id, layer, events, last_seen, active_minutes, longest_gap FROM producers
-WHERE active_minutes >= :minutes AND :now - last_seen > max(:least, 3 * longest_gap)
+WHERE active_minutes >= :minutes AND :now - last_seen > max(:least, min(3 * longest_gap, :most))
 ORDER BY source, device_id;
 
 -- soc_span --
