@@ -50,6 +50,10 @@ class StoreUnavailable(Unavailable):
     """The hot store cannot be read or written."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """The file of the hot store is no longer a whole database."""
+
+
 class StoreTooNew(DsmilError):
     """The hot store was written by a newer version of this software."""
 

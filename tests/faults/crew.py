@@ -70,7 +70,7 @@ class Slot:
         self._born = 0.0
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.failpoint", str(log)],
+                [sys.executable, "-m", "tests.faults.failpoint", str(log), str(os.getpid())],
                 env=dict(env),
                 cwd=ROOT,
                 stdin=subprocess.PIPE,

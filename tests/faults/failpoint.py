@@ -1,7 +1,8 @@
 """The process in which a service runs in these tests: ``dsmil`` itself, with a trap at a named step if asked.
 
 It imports the product once and forks a child for every life it is asked for, so that hundreds of deaths cost
-little. Run as ``python -m tests.faults.failpoint LOGFILE``; one JSON object a line on standard input and output:
+little. Run as ``python -m tests.faults.failpoint LOG PARENT``; one JSON object a line on standard
+input and output:
 
     in   {"arguments": ["run", "soc-router"], "point": "settle:sent", "nth": 3, "signal": 9,
           "mutant": "", "constants": {"dsmil.services.runner:CLAIM_IDLE_MS": 1000}}
@@ -10,12 +11,13 @@ little. Run as ``python -m tests.faults.failpoint LOGFILE``; one JSON object a l
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from tests.faults.oddities import behave
 from tests.faults.points import Trap, install
@@ -23,13 +25,15 @@ from tests.faults.points import Trap, install
 import dsmil.cli.ingest
 import dsmil.cli.run
 import dsmil.services.host
-from dsmil.infrastructure.broker import die_with_parent
 from dsmil.services.catalogue import part_names
 from dsmil.services.ingest import source_names
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> None:
     """Serve lives until standard input ends."""
+    _die_with(int(sys.argv[2]))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
@@ -37,12 +41,11 @@ def main() -> None:
     part_names(), source_names()  # all imports are done before the first fork
     for line in sys.stdin:
         life = json.loads(line)
-        arm = die_with_parent()
         told, tell = os.pipe()
+        nursery = os.getpid()
         pid = os.fork()
         if pid == 0:
-            if arm is not None:
-                arm()
+            _die_with(nursery)
             _live(life, tell)
         os.close(tell)
         print(json.dumps({"pid": pid}), file=answers)
@@ -50,6 +53,14 @@ def main() -> None:
         hit = bool(os.read(told, 1))
         os.close(told)
         print(json.dumps({"status": status, "hit": hit}), file=answers)
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when ``parent`` is gone: a test run that is killed leaves nothing behind, frozen or not."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _outlast(pid: int, answers: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -14,6 +14,9 @@ from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, size
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+#: Lines of producers; a table of hundreds helps nobody here.
+_MOST_PRODUCERS: Final = 20
 
 
 @click.command("status")
@@ -80,10 +83,27 @@ def _head(screen: Console, found: dict[str, Any]) -> None:
         memory = size(broker["used_memory"])
         facts = f"{broker['version']}, {memory}, fsync {broker['durability']}, {broker['maxmemory_policy']}"
         screen.print(f"broker   {safe(broker['address'])}: {safe(facts)}")
+        _memory(screen, found)
         letters = broker["dead_letters"]
         screen.print(f"letters  {letters} dead letters", style="yellow" if letters else "")
     if "error" in store:
         screen.print(f"store    {safe(store['error'])}", style="red")
+
+
+def _memory(screen: Console, found: dict[str, Any]) -> None:
+    """Show how full memory is, and who keeps entries from being removed while it runs short."""
+    pressure = found["broker"]["pressure"]
+    shares = ", ".join(f"{safe(name)} {share:.0%} full" for name, share in pressure["shares"].items())
+    if not shares:
+        screen.print("memory   not watched: no janitor runs", style="yellow")
+        return
+    short, shut = pressure["level"] >= 70, pressure["level"] >= 85  # noqa: PLR2004 - the documented marks
+    state = "; new events are refused, producers keep them" if shut else "; running short" if short else ""
+    screen.print(f"memory   {shares}{state}", style="red" if shut else "yellow" if short else "")
+    for device in found["store"].get("devices", ()):
+        for stream, holder in ((device["metadata"] or {}).get("holders") or {}).items():
+            if holder and device["alive"]:
+                screen.print(f"held     {safe(stream)} by {safe(holder)}", style="yellow")
 
 
 def _streams(screen: Console, streams: list[dict[str, Any]]) -> None:
@@ -113,6 +133,18 @@ def _store(screen: Console, store: dict[str, Any]) -> None:
     for place in store["positions"]:
         figures = f"{place['entries']} entries = {place['rows']} rows + {place['duplicates']} duplicates"
         screen.print(f"copied   {place['stream']}: {figures} + {place['rejected']} rejected")
+    snapshot = store["snapshot"]
+    if snapshot is None:
+        screen.print("snapshot none yet", style="yellow")
+    else:
+        age = max(time.time() - snapshot["made"], 0)
+        screen.print(f"snapshot {size(snapshot['size_bytes'])}, {age:.0f} s ago: {safe(snapshot['path'])}")
+    for producer in store["producers"][:_MOST_PRODUCERS]:
+        silent = time.time() - producer["last_seen"]
+        heard = f"{producer['events']:,} events, the last {silent:.0f} s ago"
+        screen.print(f"producer {safe(producer['source'] or '-', 60)} (device {producer['device_id']}) {heard}")
+    if len(store["producers"]) > _MOST_PRODUCERS:
+        screen.print(f"producer and {len(store['producers']) - _MOST_PRODUCERS} more: --json")
     shrink = store["shrink"]
     if shrink is None or not shrink["fresh"]:
         screen.print("shrink   no reading (optional)", style="dim")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 import msgspec
 
-from dsmil.errors import StoreTooNew, StoreUnavailable
+from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from dsmil.infrastructure.sql import schema_steps
 from dsmil.infrastructure.store import LEDGER, translated
 
@@ -76,16 +76,19 @@ class Snapshots:
         return []
 
     def newest(self) -> Snapshot | None:
-        """Return the newest snapshot that can be read, or None."""
+        """Return the newest snapshot that can be read and knows how far it goes, or None."""
         for path in self.paths():
             with contextlib.suppress(StoreUnavailable):
-                return describe(path)
+                found = describe(path)
+                if found.positions:
+                    return found
         return None
 
     def take(self, give_up: Callable[[], bool] = lambda: False) -> Snapshot | None:
         """Copy the store as it is now; None when ``give_up`` said so. Writers go on meanwhile.
 
-        Raises StoreUnavailable when there is no store, or no room for its copy.
+        Raises StoreUnavailable when there is no store, none with a position (an emptied store must not push
+        out the snapshot that it is to be filled from), or no room for its copy.
         """
         made = time.time()
         target = self.folder / f"{self._prefix}{int(made * 1000):014d}.db"
@@ -183,7 +186,9 @@ def _copy(store: Path, part: Path, give_up: Callable[[], bool]) -> bool:
     target = None
     try:
         # One view for the whole copy: else every write of another process would begin it anew.
-        source.execute("BEGIN; SELECT count(*) FROM stream_positions").fetchall()
+        source.execute("BEGIN")
+        if source.execute("SELECT count(*) FROM stream_positions").fetchall() == [(0,)]:
+            raise StoreUnavailable(f"{store} has nothing of any stream yet")
         size = source.pragma("page_count") * source.pragma("page_size")
         free = shutil.disk_usage(part.parent).free
         if free < size + _SPARE_BYTES:
@@ -197,6 +202,8 @@ def _copy(store: Path, part: Path, give_up: Callable[[], bool]) -> bool:
                     return False
                 copy.step(_STEP_PAGES)
         target.execute("PRAGMA journal_mode = DELETE").fetchall()  # so that it is one file and opens read-only
+        if (found := target.execute("PRAGMA quick_check(1)").fetchall()) != [("ok",)]:
+            raise StoreDamaged(f"{store}: {found[0][0]}")  # a damaged copy must not push out a good one
         return True
     finally:
         if target is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import apsw
 
-from dsmil.errors import StoreTooNew, StoreUnavailable
+from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from dsmil.infrastructure.sql import SchemaStep, schema_steps, statement
 
 #: Earlier libraries can corrupt a database when a checkpoint races a writer (fixed in 3.51.3).
@@ -36,6 +36,8 @@ PRAGMAS: Final = (
     "journal_size_limit = 67108864",
 )
 LEDGER: Final = "schema_steps"
+#: Steps have four digits.
+_LAST_STEP: Final = 9999
 
 
 def ledger_sql() -> str:
@@ -50,12 +52,32 @@ def sqlite_version_ok() -> bool:
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the driver's errors into StoreUnavailable, keeping the cause."""
+    """Turn the driver's errors into StoreUnavailable, or StoreDamaged, keeping the cause."""
     try:
         yield
+    except apsw.CorruptError as exc:  # and not "no database": that may be anybody's file, named by mistake
+        msg = f"{what}: {type(exc).__name__}: {exc}"
+        raise StoreDamaged(msg) from exc
     except (apsw.Error, OSError) as exc:
         msg = f"{what}: {type(exc).__name__}: {exc}"
         raise StoreUnavailable(msg) from exc
+
+
+@contextlib.contextmanager
+def writer_lock(path: Path) -> Iterator[None]:
+    """Hold the lock that a store writer holds on its file; StoreUnavailable when there is one."""
+    with translated(f"locking {path}"):
+        lock = os.open(f"{path}.writer", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreUnavailable(
+                f"another store writer copies into {path}; give this instance its own with HOTPATH_DB"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 class Store:
@@ -64,7 +86,7 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open the file; a writer makes it and its folder. Raises StoreUnavailable."""
         self.path = path
-        self._lock = -1
+        self._stack = contextlib.ExitStack()
         #: Whether the schema is known to be up to date.
         self.migrated = False
         self.read_only = read_only
@@ -160,16 +182,7 @@ class Store:
 
     def lock_for_writer(self) -> None:
         """Be the one store writer of this file until it is closed; StoreUnavailable when there is one."""
-        with translated(f"locking {self.path}"):
-            self._lock = os.open(f"{self.path}.writer", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreUnavailable(
-                f"another store writer copies into {self.path}; give this instance its own with HOTPATH_DB"
-            ) from None
-        with translated(f"preparing {self.path}"):
-            self.connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
+        self._stack.enter_context(writer_lock(self.path))
 
     def __enter__(self) -> Store:
         """Return itself."""
@@ -182,19 +195,19 @@ class Store:
     def close(self) -> None:
         """Close the connection and give up the lock."""
         self.connection.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._stack.close()
 
 
 def refuse_newer(store: Store, steps: Sequence[SchemaStep] | None = None) -> None:
     """Raise StoreTooNew, with the remedy, when the file has schema steps that this version does not know."""
     known = (schema_steps() if steps is None else steps)[-1][0]
     newest = max(_steps_done(store), default=0)
+    if newest > _LAST_STEP:
+        raise StoreDamaged(f"{store.path} says it has schema step {newest}: the file is damaged")
     if newest > known:
         raise StoreTooNew(
             f"{store.path} has schema step {newest}, this version knows {known}; use the version that wrote it,"
-            f" or stop everything and `rm {store.path}*`: it is filled again from the streams"
+            f" or stop everything and `rm {store.path}*`: it is filled again from snapshot and streams"
         )
 
 

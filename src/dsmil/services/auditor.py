@@ -18,11 +18,12 @@ from dsmil.events.model import EventCategory, Severity, create_event
 from dsmil.events.streams import EVENT_FIELD, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import alarming
-from dsmil.infrastructure.books import read_books
+from dsmil.infrastructure.books import Book, read_books
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.pressure import Level, heard
 from dsmil.infrastructure.store import Store
+from dsmil.services.metric_names import IMBALANCE, LEDGER, PENDING, SILENT
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.preparation import service_groups
 from dsmil.services.retry import pause
@@ -85,6 +86,8 @@ class Auditor(PlainPart):
         self._unbalanced: dict[tuple[str, str], float] = {}
         #: (kind, subject) of what is wrong now and was told.
         self._told: set[tuple[str, str]] = set()
+        self._read: list[Book] = []
+        self._silent = 0
         self._outcomes: dict[tuple[str, str], int] = {}
         self._problems = {"broker": STARTING}
         self._log = log.get(self.name)
@@ -101,8 +104,18 @@ class Auditor(PlainPart):
             device_id=self.device_id,
             outcomes=dict(self._outcomes),
             layers={},
+            figures=self._figures(),
             checks=dict(self._problems),
         )
+
+    def _figures(self) -> dict[str, dict[tuple[str, ...], float]]:
+        books = [(book, (book.stream, book.group)) for book in self._read]
+        return {
+            LEDGER.name: {(*place, what): float(n) for book, place in books for what, n in book.ledger.items()},
+            PENDING.name: {place: float(book.pending) for book, place in books},
+            IMBALANCE.name: {place: float(b.imbalance) for b, place in books if b.imbalance is not None},
+            SILENT.name: {(): float(self._silent)},
+        }
 
     def run(self, stop: threading.Event) -> None:
         """Check until ``stop`` is set; trouble with broker or store is waited out."""
@@ -127,6 +140,7 @@ class Auditor(PlainPart):
         """Look once; raise a finding for each alarm that was not told yet, and return these."""
         now = self._clock()
         alarms = [*self._books(client, now), *_memory(client), *self._silence(client, now)]
+        self._silent = sum(alarm.device_id == EMERGENCY for alarm in alarms)
         current = {(alarm.kind, alarm.subject) for alarm in alarms}
         for kind, subject in self._told - current:
             self._log.info("auditor.over", alarm=kind, subject=subject)
@@ -138,7 +152,8 @@ class Auditor(PlainPart):
         return fresh
 
     def _books(self, client: redis.Redis, now: float) -> Iterator[Alarm]:
-        wrong = {(b.stream, b.group): b for b in read_books(client, self._places) if b.imbalance}
+        self._read = read_books(client, self._places)
+        wrong = {(b.stream, b.group): b for b in self._read if b.imbalance}
         self._unbalanced = {place: self._unbalanced.get(place, now) for place in wrong}
         for place, book in wrong.items():
             if now - self._unbalanced[place] >= PATIENCE_S:

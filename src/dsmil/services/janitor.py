@@ -18,6 +18,7 @@ from dsmil.infrastructure.access import keeping
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.pressure import LIFETIME_S, Level, Pressure, announce, judge
 from dsmil.infrastructure.trimming import ALL, Trimmer
+from dsmil.services.metric_names import MEMORY_SHARE
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.preparation import copied_streams, service_groups
 from dsmil.services.retry import pause
@@ -64,7 +65,8 @@ class Janitor(PlainPart):
         self._outcomes: dict[tuple[str, str], int] = {}
         self._problems = {"broker": STARTING}
         self._pressure = Pressure()
-        self._holders: dict[StreamName, str] = {}
+        #: Who keeps entries of a stream from being removed now.
+        self._holders: dict[str, str] = {}
         self._announced = self._next_reap = 0.0
         self._log = log.get(self.name)
 
@@ -81,13 +83,10 @@ class Janitor(PlainPart):
             device_id=self.device_id,
             outcomes=dict(self._outcomes),
             layers={},
+            figures={MEMORY_SHARE.name: {(name,): share for name, share in self._pressure.shares.items()}},
+            notes={"holders": self._holders} if self._pressure.level >= Level.TIDY else {},
             checks=self._problems | {"memory": memory},
         )
-
-    @property
-    def holders(self) -> dict[StreamName, str]:
-        """Who keeps entries of a stream from being removed, by stream."""
-        return dict(self._holders)
 
     def run(self, stop: threading.Event) -> None:
         """Keep house until ``stop`` is set; trouble with the broker is waited out."""
@@ -147,7 +146,7 @@ class Janitor(PlainPart):
         groups, copied = self._groups[stream], stream in self._copied
         for _ in range(_MOST_CALLS):
             trimmed = trimmer.trim(stream, groups, oldest=oldest, copied=copied)
-            self._holders[stream] = trimmed.holder
+            self._holders = {**self._holders, stream.value: trimmed.holder}
             if not trimmed.removed:
                 return
             self._count(stream.value, "trimmed", trimmed.removed)

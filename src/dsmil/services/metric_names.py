@@ -91,6 +91,47 @@ DB_SIZE: Final = MetricName(
     unit="bytes",
     labels=("database",),
 )
+LEDGER: Final = MetricName(
+    name="dsmil_ledger_entries",
+    kind="counter",
+    meaning="Entries of a stream that a group has settled, by what became of them, as the broker counts them.",
+    unit="entries since the group was made",
+    labels=("stream_name", "consumer_group", "outcome"),
+)
+IMBALANCE: Final = MetricName(
+    name="dsmil_ledger_imbalance",
+    kind="gauge",
+    meaning="Entries of a stream that are, for a group, neither settled nor in work nor unread: zero, or trouble.",
+    unit="entries",
+    labels=("stream_name", "consumer_group"),
+)
+PENDING: Final = MetricName(
+    name="dsmil_redis_stream_pending",
+    kind="gauge",
+    meaning="Entries of a stream that a group has in work.",
+    unit="entries",
+    labels=("stream_name", "consumer_group"),
+)
+MEMORY_SHARE: Final = MetricName(
+    name="dsmil_memory_share",
+    kind="gauge",
+    meaning="How full the broker's memory, and the tmpfs of the hot store, is: new events are refused from 0.85.",
+    unit="0-1",
+    labels=("memory",),
+)
+SNAPSHOT_TIME: Final = MetricName(
+    name="dsmil_snapshot_timestamp_seconds",
+    kind="gauge",
+    meaning="When the newest snapshot of the hot store was taken.",
+    unit="Unix seconds",
+    labels=("database",),
+)
+SILENT: Final = MetricName(
+    name="dsmil_producers_silent",
+    kind="gauge",
+    meaning="Producers that used to speak and have fallen silent.",
+    unit="producers",
+)
 #: Operator readings, by column of the hot store.
 SHRINK: Final = {
     column: MetricName(
@@ -103,6 +144,7 @@ SHRINK: Final = {
 }
 ALL: Final = (
     *(EVENTS, LAYER_EVENTS, QUERY_DURATION, DEVICE_STATUS, STREAM_LENGTH, STREAM_LAG, DB_SIZE),
+    *(LEDGER, IMBALANCE, PENDING, MEMORY_SHARE, SNAPSHOT_TIME, SILENT),
     *SHRINK.values(),
 )
 

@@ -35,6 +35,7 @@ class PartsCollector:
         """Yield the documented families."""
         vitals = [part.vitals() for part in self._parts]
         yield from _events(vitals)
+        yield from _figures(vitals)
         yield from self._streams()
         yield from self._store()
 
@@ -83,6 +84,18 @@ def _events(vitals: Sequence[Vitals]) -> Iterable[Metric]:
     yield layers
     yield durations
     yield status
+
+
+def _figures(vitals: Sequence[Vitals]) -> Iterable[Metric]:
+    """Yield what parts have measured themselves; two parts of a process never measure the same."""
+    described = {metric.name: metric for metric in metric_names.ALL}
+    for part in vitals:
+        for name, values in part.figures.items():
+            metric = described[name]
+            family = metric.counter() if metric.kind == "counter" else metric.gauge()
+            for labels, value in sorted(values.items()):
+                family.add_metric(labels, value)
+            yield family
 
 
 def health(vitals: Sequence[Vitals], fsync: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import resource
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -33,6 +33,10 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     layers: dict[tuple[int, str], int]
     #: (operation, table) -> (transactions, seconds) since start.
     durations: dict[tuple[str, str], tuple[int, float]] = {}
+    #: Metric -> values of its labels -> value; metrics are those of ``metric_names``.
+    figures: dict[str, dict[tuple[str, ...], float]] = {}
+    #: What else its heartbeat says.
+    notes: dict[str, Any] = {}
     #: Check -> empty when it is fine, else what is wrong.
     checks: dict[str, str]
 
@@ -108,7 +112,7 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
         status=_status(problems),
         memory_mb=memory_mb(),
         tops_allocated=tops_allocated,
-        metadata={"service": vitals.name, "processed": done, "dead": dead, "problems": problems},
+        metadata={"service": vitals.name, "processed": done, "dead": dead, "problems": problems, **vitals.notes},
     )
 
 

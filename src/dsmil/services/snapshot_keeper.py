@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmil import log
-from dsmil.errors import StoreUnavailable, Unavailable
+from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.pressure import Level, heard
@@ -54,6 +54,10 @@ class SnapshotKeeper:
         self._next_try = 0.0
         #: Why the last one failed; empty when it did not.
         self.problem = ""
+        #: When the newest one was taken, Unix seconds; 0 when there is none.
+        self.newest_ts = 0.0
+        #: What a look through the copied pages has found wrong with the store; for the store writer to mend.
+        self.damage = ""
 
     def start(self) -> None:
         """Begin."""
@@ -67,9 +71,9 @@ class SnapshotKeeper:
         with connect(broker_url(self._settings), self._settings) as client:
             try:
                 newest = self._snapshots.newest()
-                if newest is None or self._moved(newest):
+                if positions(self._store) and (newest is None or self._moved(newest)):
                     self._snapshots.take(lambda: time.monotonic() > give_up)
-                self._announce(client)
+                self.announce(client)
             except Unavailable as exc:
                 self._log.warning("snapshots.none_at_the_end", cause=str(exc))
 
@@ -79,6 +83,8 @@ class SnapshotKeeper:
                 try:
                     self._round(client)
                 except Unavailable as exc:
+                    if isinstance(exc, StoreDamaged):
+                        self.damage = str(exc)
                     self.problem = str(exc) if isinstance(exc, StoreUnavailable) else ""
                     self._next_try = time.monotonic() + _AGAIN_S
                     self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=_AGAIN_S)
@@ -98,11 +104,13 @@ class SnapshotKeeper:
                     seconds=round(time.monotonic() - started, 2),
                 )
         self.problem = ""
-        self._announce(client)
+        self.announce(client)
 
     def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
+        if not positions(self._store):
+            return False
         if newest is None:
-            return bool(positions(self._store))
+            return True
         age = abs(time.time() - newest.made)  # a clock that was set back must not end all snapshots
         if age < _HURRY_S or (age < self._every_s and heard(client).level < Level.TIDY):
             return False
@@ -111,12 +119,13 @@ class SnapshotKeeper:
     def _moved(self, newest: Snapshot) -> bool:
         return positions(self._store) != newest.positions
 
-    def _announce(self, client: redis.Redis) -> None:
+    def announce(self, client: redis.Redis) -> None:
         """Tell the janitor up to where the newest snapshot has everything: what is older may go.
 
         The snapshot is looked at anew each time: when somebody has removed it, nothing of it may go any more.
         """
         newest = self._snapshots.newest()
+        self.newest_ts = newest.made if newest else 0.0
         epoch = broker_epoch(client)
         saved = {}
         if newest is not None:

@@ -7,6 +7,7 @@ again from the streams.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -14,7 +15,7 @@ import apsw
 import redis
 
 from dsmil import log
-from dsmil.errors import NotAllowed, StoreUnavailable, Unavailable
+from dsmil.errors import NotAllowed, StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import copying
@@ -25,9 +26,10 @@ from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import DEFAULT_MAX_BYTES, expire, shrink_to
 from dsmil.infrastructure.snapshots import Snapshots, restore
 from dsmil.infrastructure.sql import statement
-from dsmil.infrastructure.store import Store
+from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
+from dsmil.services.metric_names import SNAPSHOT_TIME
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
@@ -79,6 +81,7 @@ class StoreWriter(PlainPart):
         self._epoch = ""
         self._failures = 0
         self._next_look = self._next_retention = 0.0
+        self._damaged = self._place.path.with_name(f"{self._place.path.name}.damaged")
         self._ballast = Ballast(self._place.path)
         self._keeper = SnapshotKeeper(
             self._place.path, [stream.value for stream in COPIED], settings, every_s=snapshot_every_s
@@ -100,6 +103,7 @@ class StoreWriter(PlainPart):
             outcomes=dict(self._outcomes),
             layers={},
             durations=dict(self._durations),
+            figures={SNAPSHOT_TIME.name: {("hotpath",): self._keeper.newest_ts}},
             checks=self._problems | {"snapshots": self._keeper.problem},
         )
 
@@ -132,6 +136,8 @@ class StoreWriter(PlainPart):
                 self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                 self._client.connection_pool.disconnect()
                 self._make_room(exc)
+                if isinstance(exc, StoreDamaged):
+                    self._set_aside()
                 stop.wait(wait)
 
     def _open(self) -> None:
@@ -166,9 +172,23 @@ class StoreWriter(PlainPart):
             self._problems["store"] = ""
             self._log.info("store.restored", seconds=round(time.monotonic() - started, 2))
 
+    def _set_aside(self) -> None:
+        """Put a damaged file aside: the store is made again from snapshot and streams."""
+        path = self._place.path
+        with contextlib.suppress(OSError, StoreUnavailable), writer_lock(path):
+            # The log first: whoever opens the path meanwhile must not find another file's log beside a new file.
+            for end in ("-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            path.replace(self._damaged)
+            self._keeper.damage = ""
+            self._log.error("store.damaged_file_set_aside", path=str(path), aside=str(self._damaged))
+
     def _make_room(self, exc: Unavailable) -> None:
         """On a full file system give the ballast away, so that retention can delete."""
-        if isinstance(exc.__cause__, apsw.FullError) and self._ballast.give():
+        if not isinstance(exc.__cause__, apsw.FullError):
+            return
+        self._damaged.unlink(missing_ok=True)
+        if self._ballast.give():
             self._log.warning("store.full", path=str(self._place.path), cause="the ballast was given away")
             with Store(self._place.path) as store:
                 while gone := expire(store, self._clock()):
@@ -180,6 +200,8 @@ class StoreWriter(PlainPart):
             if now >= self._next_look:
                 self._look_around()
                 self._next_look = now + _LOOK_EVERY_S
+            if self._keeper.damage:
+                raise StoreDamaged(self._keeper.damage)
             if self._store.replaced():
                 self._log.warning("store.replaced", path=str(self._place.path))
                 return  # opened again, from the position that the new file has
@@ -193,19 +215,11 @@ class StoreWriter(PlainPart):
     def _look_around(self) -> None:
         """Start over where our position cannot be believed; rows that are there already absorb the overlap.
 
-        That is so when the broker's data is another than the position speaks of (another broker, a flush),
-        and when a stream's newest id lies before our position (a failover, restored files).
+        That is so when the store was emptied, when the broker's data is another than the position speaks of
+        (another broker, a flush), and when a stream's newest id lies before our position (a failover, restored
+        files).
         """
-        epoch = broker_epoch(self._client)
-        if epoch != self._epoch:
-            self._positions = dict.fromkeys(COPIED, _START)
-            rows = self._store.named("positions")
-            self._stored = {row["stream"]: row["last_id"] for row in rows}
-            for row in rows:
-                if row["stream"] in self._positions and row["epoch"] == epoch:
-                    self._positions[StreamName(row["stream"])] = row["last_id"]
-            self._log.info("store.epoch", epoch=epoch, positions=self._positions)
-            self._epoch = epoch
+        self._take_positions(broker_epoch(self._client))
         for stream, position in self._positions.items():
             with translated(f"looking at {stream}"):
                 try:
@@ -222,6 +236,20 @@ class StoreWriter(PlainPart):
         self._problems["broker"] = ""
         if store_place.is_tmpfs(self._place.path.parent):
             self._ballast.take()
+
+    def _take_positions(self, epoch: str) -> None:
+        rows = self._store.named("positions")
+        there = {row["stream"]: row["last_id"] for row in rows}
+        if epoch == self._epoch:
+            if there != self._stored:
+                raise StoreUnavailable("the positions were changed by somebody else; starting over from them")
+            return
+        self._positions = dict.fromkeys(COPIED, _START)
+        for row in rows:
+            if row["stream"] in self._positions and row["epoch"] == epoch:
+                self._positions[StreamName(row["stream"])] = row["last_id"]
+        self._log.info("store.epoch", epoch=epoch, positions=self._positions)
+        self._stored, self._epoch = there, epoch
 
     def _read(self) -> list[tuple[StreamName, list[Entry]]]:
         places = {stream.value: position for stream, position in self._positions.items()}
