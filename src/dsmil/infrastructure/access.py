@@ -96,6 +96,8 @@ def copying(reads: Sequence[str]) -> tuple[Grant, ...]:
         Grant(commands=(*_LOOK, "xread"), reads=tuple(map(str, reads))),
         Grant(commands=("get", "set"), reads=(EPOCH_KEY,), writes=(EPOCH_KEY,)),
         Grant(commands=("hset", "hdel"), writes=(SAVED_KEY,)),
+        # The broker asks for both rights on the keys of a function.
+        Grant(commands=("fcall|dsmil_save",), reads=(SAVED_KEY,), writes=(SAVED_KEY,)),
         Grant(commands=("get",), reads=(PRESSURE_KEY,)),
         Grant(commands=("xadd",), writes=(DEAD_LETTERS,)),
     )
@@ -145,7 +147,7 @@ def preparing() -> tuple[Grant, ...]:
     ledgers = (ledger_key("*", "*"),)
     return (
         Grant(commands=(*_LOOK, "xgroup|create"), reads=streams, writes=streams),
-        Grant(commands=("del", "hset"), reads=ledgers, writes=ledgers),
+        Grant(commands=("watch", "del", "hset"), reads=ledgers, writes=ledgers),
     )
 
 

@@ -92,8 +92,10 @@ def library_revision(library: str = "dsmil") -> str:
 def broker_epoch(client: redis.Redis) -> str:
     """Return the name of the broker's data, giving it one when it has none: new, or flushed."""
     with translated("asking for the epoch"):
-        client.set(EPOCH_KEY, ids.new_id(), nx=True)
         epoch: Any = client.get(EPOCH_KEY)
+        if epoch is None:  # only then: a broker without memory refuses to set what is there already
+            client.set(EPOCH_KEY, ids.new_id(), nx=True)
+            epoch = client.get(EPOCH_KEY)
     return epoch.decode() if isinstance(epoch, bytes) else ""
 
 
@@ -115,17 +117,31 @@ def open_books(client: redis.Redis, stream: str, group: str) -> bool:
     Entries that were trimmed before the group was made are none of its business: the ledger begins with their
     number as ``before``. Nothing is trimmed while a service's group is missing, so the number stays right.
     """
-    if group_exists(client, stream, group):
-        return False
-    with translated(f"beginning the ledger of {group} on {stream}"):
-        before = 0
-        if client.exists(stream):
-            info: Any = client.xinfo_stream(stream)
-            before = info["entries-added"] - info["length"]
-        client.delete(ledger_key(stream, group))
-        if before:
-            client.hset(ledger_key(stream, group), "before", str(before))
-    return ensure_group(client, stream, group)
+    key = ledger_key(stream, group)
+    while not group_exists(client, stream, group):
+        with translated(f"beginning the ledger of {group} on {stream}"), client.pipeline() as pipeline:
+            # Somebody else may make the group at the same time and settle at once: that shows in the ledger,
+            # and must not be wiped.
+            pipeline.watch(key)  # type: ignore[no-untyped-call]
+            if group_exists(client, stream, group):
+                return False
+            info: Any = client.xinfo_stream(stream) if client.exists(stream) else None
+            before = info["entries-added"] - info["length"] if info else 0
+            pipeline.multi()
+            pipeline.delete(key)
+            if before:
+                pipeline.hset(key, "before", str(before))
+            pipeline.xgroup_create(stream, group, id="0", mkstream=True)
+            try:
+                pipeline.execute()
+            except redis.WatchError:
+                continue
+            except redis.ResponseError as exc:
+                if "BUSYGROUP" in str(exc):
+                    return False
+                raise
+            return True
+    return False
 
 
 def group_exists(client: redis.Redis, stream: str, group: str) -> bool:

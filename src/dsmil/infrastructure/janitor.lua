@@ -7,11 +7,14 @@
 --         3 '1' when the stream is copied by a store, else '0'   4.. groups of services
 --   Returns {entries removed, id up to which entries may go, who keeps the rest: a group, a store, or ''}.
 --
+-- dsmil_save: note up to where a store has everything on disk; without memory HSET would be refused.
+--   KEYS  1 hash of saved positions   ARGV  1 field   2 entry id
+--
 -- dsmil_reap: remove consumers of a group that hold nothing and have not been heard of for long.
 --   KEYS  1 stream   ARGV  1 group   2 idle milliseconds
 --   Returns the names removed. A consumer that holds an entry is never removed: its entries would be lost.
 
-local REVISION = '1'
+local REVISION = '2'
 
 -- Ids are compared as text, because a sequence number may be too large for a Lua number.
 local function number_before(a, b)
@@ -77,9 +80,19 @@ local function trim(keys, args)
   return {removed, bound, holder}
 end
 
+local function save(keys, args)
+  return redis.call('HSET', keys[1], args[1], args[2])
+end
+
 local function reap(keys, args)
   local gone = {}
-  for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', keys[1], args[1])) do
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', keys[1], args[1])
+  if consumers['err'] then
+    -- Without the group there is nobody to remove; any other error is one.
+    if consumers['err']:find('NOGROUP') or consumers['err']:find('no such key') then return gone end
+    return consumers
+  end
+  for _, flat in ipairs(consumers) do
     local row = fields(flat)
     if row['pending'] == 0 and row['idle'] > tonumber(args[2]) then
       redis.call('XGROUP', 'DELCONSUMER', keys[1], args[1], row['name'])
@@ -91,4 +104,5 @@ end
 
 -- Trimming must work when memory has run out: it is what frees some.
 redis.register_function{function_name = 'dsmil_trim', callback = trim, flags = {'allow-oom'}}
+redis.register_function{function_name = 'dsmil_save', callback = save, flags = {'allow-oom'}}
 redis.register_function{function_name = 'dsmil_reap', callback = reap, flags = {'allow-oom'}}

@@ -55,6 +55,19 @@ def saved_positions(client: redis.Redis) -> dict[str, dict[str, str]]:
     return found
 
 
+def save_position(client: redis.Redis, store: str, stream: str, entry_id: str | None) -> None:
+    """Note up to where a store's newest snapshot has a stream; None when there is no such snapshot any more."""
+    field = saved_field(store, stream)
+    with translated("announcing the snapshot"):
+        if entry_id is None:
+            client.hdel(SAVED_KEY, field)
+            return
+        try:
+            client.hset(SAVED_KEY, field, entry_id)
+        except redis.OutOfMemoryError:  # it is what lets the janitor free some
+            client.execute_command("FCALL", "dsmil_save", 1, SAVED_KEY, field, entry_id)  # type: ignore[no-untyped-call]
+
+
 class Trimmer:
     """Trims streams at one broker."""
 

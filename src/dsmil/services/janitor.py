@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from dsmil import log
-from dsmil.errors import NotAllowed, Unavailable
+from dsmil.errors import BusRefused, NotAllowed, Unavailable
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import keeping
@@ -115,8 +115,8 @@ class Janitor(PlainPart):
         self._watch(client)
         for stream in StreamName:
             self._trim(trimmer, stream)
-        oldest = self._clock() - KEEP_LETTERS_S
-        self._count("DEAD_LETTERS", "trimmed", trimmer.trim_letters(f"{int(oldest * 1000)}-0"))
+        letters = trimmer.trim_letters(self._oldest(KEEP_LETTERS_S))
+        self._count("DEAD_LETTERS", "trimmed", letters)
         if time.monotonic() >= self._next_reap:
             self._next_reap = time.monotonic() + _REAP_EVERY_S
             for stream, groups in self._groups.items():
@@ -137,12 +137,20 @@ class Janitor(PlainPart):
             say("janitor.memory", level=level, reason=found.reason)
         self._pressure = found
         if changed or time.monotonic() - self._announced > LIFETIME_S / 3:
-            announce(client, found)
-            self._announced = time.monotonic()
+            try:
+                announce(client, found)
+                self._announced = time.monotonic()
+            except NotAllowed:
+                raise
+            except BusRefused as exc:
+                # No memory for one key more: what follows frees some.
+                if self._announced:
+                    self._log.warning("janitor.not_announced", cause=str(exc))
+                self._announced = 0.0
 
     def _trim(self, trimmer: Trimmer, stream: StreamName) -> None:
         hurry = self._pressure.level >= Level.TIDY
-        oldest = ALL if hurry else f"{max(int((self._clock() - KEEP_S[stream]) * 1000), 0)}-0"
+        oldest = ALL if hurry else self._oldest(KEEP_S[stream])
         groups, copied = self._groups[stream], stream in self._copied
         for _ in range(_MOST_CALLS):
             trimmed = trimmer.trim(stream, groups, oldest=oldest, copied=copied)
@@ -150,6 +158,10 @@ class Janitor(PlainPart):
             if not trimmed.removed:
                 return
             self._count(stream.value, "trimmed", trimmed.removed)
+
+    def _oldest(self, age_s: float) -> str:
+        """Return the id of that age; never below zero, where a host without a clock of its own begins."""
+        return f"{max(int((self._clock() - age_s) * 1000), 0)}-0"
 
     def _reap(self, trimmer: Trimmer, stream: StreamName, group: str) -> None:
         gone = trimmer.reap(stream, group, _REAP_IDLE_S)

@@ -26,7 +26,7 @@ def roles() -> list[Role]:
         name="admin",
         about="`dsmil init`, `dsmil up`",
         grants=(*preparing(), *union),
-        keyless=("info", "multi", "exec", "function|load", "function|list", "config|get", "acl|load"),
+        keyless=("info", "multi", "exec", "unwatch", "function|load", "function|list", "config|get", "acl|load"),
     )
     return [*own, *people, admin]
 
