@@ -40,6 +40,8 @@ class Level(IntEnum):
 
 #: Once refused, producers wait until it has fallen to this, so that the door does not flutter.
 REOPEN: Final = 0.80
+#: Memory that shuts no door: a full store delays rows, never events, and its file does not shrink by itself.
+_WARNS_ONLY: Final = frozenset({"store"})
 
 
 class Pressure(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +56,18 @@ class Pressure(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(shares: dict[str, float], before: int = Level.OPEN) -> Pressure:
     """Return the level that the fullest memory asks for; ``before`` is the level until now."""
-    if not shares:
+    found = [(_level(name, share, before), share, name) for name, share in shares.items()]
+    if not found:
         return Pressure()
-    name, share = max(shares.items(), key=lambda item: item[1])
-    level = max((level for level in Level if share * 100 >= level), default=Level.OPEN)
-    if before >= Level.REFUSE and share > REOPEN:
-        level = Level.REFUSE
+    level, share, name = max(found)
     return Pressure(level=int(level), reason=f"the {name}'s memory is {share:.0%} full", shares=shares)
+
+
+def _level(name: str, share: float, before: int) -> Level:
+    level = max((level for level in Level if share * 100 >= level), default=Level.OPEN)
+    if name in _WARNS_ONLY:
+        return min(level, Level.WARN)
+    return Level.REFUSE if before >= Level.REFUSE and share > REOPEN else level
 
 
 def announce(client: redis.Redis, pressure: Pressure) -> None:
