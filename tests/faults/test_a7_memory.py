@@ -1,4 +1,4 @@
-"""A7: the broker's memory runs out: nothing is evicted, producers are told and keep theirs, and it drains by itself."""
+"""A7: the broker's memory runs out: nothing is evicted, producers keep theirs, and it drains by itself."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ class Witness(threading.Thread):
     def __init__(self, rig: Rig, streams: Iterable[str] = ("L3_OUT", "SOC_EVENTS")) -> None:
         super().__init__(name="witness", daemon=True)
         self.seen: dict[str, list[Copy]] = {stream: [] for stream in streams}
+        self.done = False
         self._rig = rig
         self._over = threading.Event()
         self._client = redis.Redis(unix_socket_path=str(rig.broker.socket), protocol=2, socket_timeout=30)
@@ -62,10 +63,13 @@ class Witness(threading.Thread):
         self.join()
         while self._note(1):
             pass
+        self.done = True
+        for stream in self.seen:
+            self._client.xgroup_destroy(stream, GROUP)
 
 
 class Lens:
-    """A client through which the oracle looks: notes instead of trimmed streams, and without what is wrong by plan."""
+    """A client through which the oracle looks: notes for trimmed streams, without what is wrong by plan."""
 
     def __init__(
         self, client: Any, *, witness: Witness | None = None, without: Iterable[int] = (), letters: int = 0
@@ -79,8 +83,20 @@ class Lens:
 
     def xrange(self, stream: str, min: str = "-", count: int | None = None) -> Any:  # noqa: A002 - the driver's name
         if self._witness is None or stream not in self._witness.seen:
-            return self._client.xrange(stream, min=min, count=count)
-        if min == "-":
+            rows: Any = self._client.xrange(stream, min=min, count=count)
+            if not self.without:
+                return rows
+            # None of them may be dropped from a page: its length says whether there is another.
+            pairs = [(row, row[1].get(b"event")) for row in rows]
+            kept = [
+                row for row, body in pairs if body is None or _copy(json.loads(body)).number not in self.without
+            ]
+            return (
+                kept
+                if len(rows) < (count or len(rows) + 1)
+                else kept + self.xrange(stream, f"({rows[-1][0].decode()}", None)
+            )
+        if min == "-" and not self._witness.done:
             self._witness.finish()
         notes = [copy for copy in self._witness.seen[stream] if copy.number not in self.without]
         first = 0 if min == "-" else int(min.lstrip("(").partition("-")[0]) + 1
