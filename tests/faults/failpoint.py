@@ -19,7 +19,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-from tests.faults.mutants import MUTANTS
+from tests.faults.oddities import behave
 from tests.faults.points import Trap, install
 
 import dsmil.cli.ingest
@@ -81,7 +81,7 @@ def _live(life: dict[str, Any], tell: int) -> None:
             getattr(import_module(module), name)  # a name that is gone must not go unnoticed
             setattr(import_module(module), name, value)
         if life["mutant"]:
-            MUTANTS[life["mutant"]]()
+            behave(life["mutant"])
         if life["point"]:
             trap = Trap(life["nth"], signal.Signals(life["signal"]), lambda: os.write(tell, b"x"))
             install(life["point"], trap)

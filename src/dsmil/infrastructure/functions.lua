@@ -19,7 +19,7 @@
 -- these keys, and which revision this is. A right that is missing would otherwise show in the middle of a batch.
 
 local PAGE = 500
-local REVISION = '2'
+local REVISION = '3'
 
 local function held(stream, group, consumer, first, last)
   local ids, from = {}, first
@@ -130,4 +130,6 @@ local function settle(keys, args)
   return {failed, #done, unpack(missed)}
 end
 
-redis.register_function('dsmil_settle', settle)
+-- Settling must go on when memory has run out: what waits unread can be removed only once it is settled. It takes
+-- no more than the outputs of what was let in, because nothing new is.
+redis.register_function{function_name = 'dsmil_settle', callback = settle, flags = {'allow-oom'}}

@@ -27,6 +27,7 @@ from dsmil.infrastructure.retention import expire, max_bytes, shrink_to
 from dsmil.infrastructure.snapshots import DAMAGED, Snapshots, restore
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store, writer_lock
+from dsmil.infrastructure.store import translated as translated_store
 from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
 from dsmil.services.metric_names import SNAPSHOT_TIME
@@ -53,6 +54,10 @@ _SLICE_MS: Final = 500
 _MOST_PRODUCERS: Final = 10_000
 _RETENTION_EVERY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 2.0
+#: From this size of the store's log on, nothing is copied until it can be emptied: a reader that stays in one
+#: transaction would let it grow without bound. A batch may add some more.
+_MOST_LOG_BYTES: Final = 192 * 1024 * 1024
+_HELD_S: Final = 0.5
 
 
 class StoreWriter(PlainPart):
@@ -223,12 +228,29 @@ class StoreWriter(PlainPart):
             if self._store.replaced():
                 self._log.warning("store.replaced", path=str(self._place.path))
                 return  # opened again, from the position that the new file has
+            if self._log_is_held():
+                stop.wait(_HELD_S)
+                continue
             for stream, entries in self._read():
                 self._write(stream, entries)
             if now >= self._next_retention:
                 self._retain()
                 self._next_retention = now + _RETENTION_EVERY_S
             self._failures = 0
+
+    def _log_is_held(self) -> bool:
+        """Return whether the log is too large and a reader keeps it from being emptied."""
+        with translated_store(f"emptying the log of {self._place.path}"):
+            log_file = self._place.path.with_name(f"{self._place.path.name}-wal")
+            size = log_file.stat().st_size if log_file.exists() else 0
+            if size < _MOST_LOG_BYTES:
+                return False
+            row: Any = self._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        problem = f"a reader in one long transaction holds {size >> 20} MB of log; end it" if row[0] else ""
+        if problem and not self._problems["store"]:
+            self._log.warning("store.log_held", path=str(self._place.path), cause=problem)
+        self._problems["store"] = problem
+        return bool(row[0])
 
     def _look_around(self) -> None:
         """Start over where our position cannot be believed; rows that are there already absorb the overlap.
