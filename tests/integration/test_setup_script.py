@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from dsmil.infrastructure.broker import bundled_binary
+from dsmil.services.catalogue import part_names
 from dsmil.testing.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -131,9 +132,21 @@ def test_the_program_is_the_tracked_files_and_runs(installed: Path) -> None:
     done = subprocess.run(
         [program / ".venv/bin/dsmil", "run", "--list"], cwd="/", capture_output=True, text=True, check=True
     )
-    assert "soc-router" in done.stdout.split()
+    assert {"soc-router", "store-writer", "janitor", "auditor"} <= set(done.stdout.split())
     writable = [p for p in program.rglob("*") if not p.is_symlink() and p.stat().st_mode & 0o022]
     assert writable == []
+
+
+def test_every_service_is_to_be_enabled(installed: Path) -> None:
+    """The functions of the script itself say which units they would enable."""
+    body = SCRIPT.read_text().rpartition('\nmain "$@"')[0]
+    lines = body.replace('source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)', f"source_dir={ROOT}")
+    done = subprocess.run(
+        ["bash", "-c", f"{lines}\nroot={installed}\nenabled_units"], capture_output=True, text=True, check=True
+    )
+    parts = {f"dsmil@{name}.service" for name in part_names()} - {"dsmil@soc-router.service"}
+    assert {"dsmil@janitor.service", "dsmil@auditor.service"} <= parts
+    assert set(done.stdout.split()) == {"dsmil.target", "dsmil-soc-router.service"} | parts
 
 
 def test_a_second_run_does_nothing(installed: Path) -> None:

@@ -18,12 +18,16 @@ from dsmil.config import Settings
 from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.passwords import password_hash
+from dsmil.infrastructure.pressure import PRESSURE_KEY, Level, Pressure, announce
+from dsmil.infrastructure.trimming import SAVED_KEY
 from dsmil.testing.servers import PrivateServer
 from dsmil.testing.waiting import until
 
 SERVICES = {
     "dsmil-soc-router": "soc-router",
     "dsmil@store-writer": "store-writer",
+    "dsmil@janitor": "janitor",
+    "dsmil@auditor": "auditor",
     "dsmil@l3-suricata-alert": "l3-suricata-alert",
     "dsmil-ingest@eve": "ingest",
 }
@@ -89,7 +93,20 @@ def test_each_unit_logs_in_as_its_own_user(tmp_path: Path) -> None:
             with HotPathDB(settings=store) as db:
                 (row,) = until(db.get_recent_soc_events, what="the row")
             assert (row["severity"], row["source_device"]) == ("HIGH", 16)
+            snapshots = tmp_path / "state" / "dsmil" / "snapshots"
+            until(lambda: list(snapshots.glob("hotpath-*.db")), what="a snapshot in the state directory")
             with redis.Redis.from_url(server.url, username="root", password="root", protocol=2) as root:
+                until(lambda: root.exists(PRESSURE_KEY), what="the word of the janitor")
+                until(lambda: root.hlen(SAVED_KEY), what="the word of the snapshots")
+
+                def alarmed() -> bool:
+                    # Again and again, because the janitor puts its own word in this place.
+                    announce(root, Pressure(level=Level.WARN, reason="for the test"))
+                    return "auditor.alarm" in running["dsmil@auditor"].log()
+
+                until(alarmed, what="the alarm")
+                with HotPathDB(settings=store) as db:
+                    until(lambda: len(db.get_recent_soc_events()) == 2, what="its SOC event")
                 users = {client["user"] for client in root.client_list()} - {"root"}
                 assert users == {f"dsmil-{service}" for service in SERVICES.values()}
                 assert [entry["object"] for entry in root.acl_log()] == []
