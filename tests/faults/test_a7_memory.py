@@ -22,7 +22,8 @@ from dsmil.infrastructure.pressure import Level, heard
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.testing.waiting import until
 
-#: Producers must be let in again this long after the readers go on, seconds.
+#: Producers must be let in again this long after the readers go on, seconds. The short tier, on cores that it
+#: shares with its own producers, allows twice that.
 NORMAL_S: Final = 10.0
 _MB: Final = 1 << 20
 
@@ -65,9 +66,9 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
             assert info["evicted_keys"] == 0
             found = rig.finish(load, drain_s=120)
             row.judge(found)
-            flows = {r[0] for r in checker.rows(rig.settings, _FLOWS)}
-            assert flows == set(range(1, lines)), f"{lines - 1 - len(flows)} lines are missing"
-        assert (row.recovery_s or 0) <= NORMAL_S
+            wanted = set(range(1, lines))
+            until(lambda: {r[0] for r in checker.rows(rig.settings, _FLOWS)} == wanted, 60, "every line of the log")
+        assert (row.recovery_s or 0) <= tier.pick(2 * NORMAL_S, NORMAL_S)
 
 
 _FLOWS: Final = "SELECT DISTINCT payload ->> '$.flow_id' FROM raw_events_fast WHERE source = 'suricata'"
@@ -78,7 +79,10 @@ def _fill(rig: Rig) -> dict[int, str]:
     from tests.faults.load import Load
 
     maker = Load(rig.settings, rig.chance)
-    copies = maker._copies = rig.chance.randrange(1 << 40, 1 << 50)
+    # Far from the numbers of the other producer, and of an earlier round.
+    copies = maker._copies = 50_000_000 + rig.chance.randrange(1000) * 1_000_000
+        50_000_000 + rig.chance.randrange(1000) * 1_000_000
+    )  # far from those of the other producer
     taken: dict[int, str] = {}
     while True:
         copies += 1

@@ -10,7 +10,7 @@ from dsmil import log
 from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.groups import broker_epoch
-from dsmil.infrastructure.pressure import heard
+from dsmil.infrastructure.pressure import Level, Pressure, heard
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.store_place import store_name
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
     from dsmil.config import Settings
 
-#: Seconds between two snapshots, and when memory runs short.
+#: Seconds between two snapshots, when memory runs short, and when it nearly has run out.
 EVERY_S: Final = 300.0
 _HURRY_S: Final = 30.0
+_RUSH_S: Final = 2.0
+#: At the most one part in so many of the time goes into snapshots.
+_REST: Final = 4
 #: A store whose streams stand still is copied this often, for what comes by other ways.
 _QUIET_S: Final = 3600.0
 _LOOK_S: Final = 2.0
@@ -54,6 +57,7 @@ class SnapshotKeeper:
         self._next_try = 0.0
         #: When we took the last one, by a clock that nobody sets.
         self._taken: float | None = None
+        self._took_s = 0.0
         #: Why the last one failed; empty when it did not.
         self.problem = ""
         #: When the newest one was taken, Unix seconds; 0 when there is none.
@@ -102,6 +106,7 @@ class SnapshotKeeper:
             self.problem = ""
             if taken is not None:
                 self._taken = time.monotonic()
+                self._took_s = self._taken - started
                 self._log.info(
                     "snapshots.taken",
                     path=str(taken.path),
@@ -116,9 +121,16 @@ class SnapshotKeeper:
         if newest is None:
             return True
         age = self._age(newest)
-        if age < min(_HURRY_S, self._every_s) or (age < self._every_s and not heard(client).tidy):
+        if age < self._every_s and age < self._pause(heard(client)):
             return False
         return age >= _QUIET_S or self._moved(newest)
+
+    def _pause(self, pressure: Pressure) -> float:
+        """Return how long to wait after a snapshot: what the streams may give back waits for the next."""
+        if not pressure.tidy:
+            return self._every_s
+        shortest = _RUSH_S if pressure.level >= Level.WARN else _HURRY_S
+        return max(min(shortest, _HURRY_S), _REST * self._took_s)
 
     def _age(self, newest: Snapshot) -> float:
         """Return its seconds; a clock that was set back must not end all snapshots."""
