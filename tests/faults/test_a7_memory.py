@@ -67,7 +67,7 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
             found = rig.finish(load, drain_s=120)
             row.judge(found)
             wanted = set(range(1, lines))
-            until(lambda: {r[0] for r in checker.rows(rig.settings, _FLOWS)} == wanted, 60, "every line of the log")
+            until(lambda: {r[0] for r in checker.rows(rig.settings, _FLOWS)} == wanted, 60, "every line")
         assert (row.recovery_s or 0) <= tier.pick(2 * NORMAL_S, NORMAL_S)
 
 
@@ -81,8 +81,6 @@ def _fill(rig: Rig) -> dict[int, str]:
     maker = Load(rig.settings, rig.chance)
     # Far from the numbers of the other producer, and of an earlier round.
     copies = maker._copies = 50_000_000 + rig.chance.randrange(1000) * 1_000_000
-        50_000_000 + rig.chance.randrange(1000) * 1_000_000
-    )  # far from those of the other producer
     taken: dict[int, str] = {}
     while True:
         copies += 1
