@@ -35,7 +35,7 @@ def refusal(state: Path) -> str:
     path = state / "hotpath.db"
     return (
         f"dsmil: {path} has schema step {KNOWN + 1}, this version knows {KNOWN}; use the version that wrote it,"
-        f" or stop everything and `rm {path}*`: it is filled again from the streams"
+        f" or stop everything and `rm {path}*`: it is filled again from snapshot and streams"
     )
 
 
