@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from dsmil.config import Settings
-from dsmil.errors import StoreTooNew, StoreUnavailable
+from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from dsmil.infrastructure.hotpath_db import TABLES, HotPathDB
 from dsmil.infrastructure.sql import schema_steps, statement
 from dsmil.infrastructure.store import LEDGER, Store, sqlite_version_ok
@@ -219,3 +219,12 @@ def test_metadata_written_as_text_does_not_stop_the_layer_states(db: HotPathDB, 
     run(shell, db.place.path, insert)
     assert db.update_device_status(52, 8, "n", "ONLINE")
     assert db.refresh_layer_states()
+
+
+def test_a_store_that_lacks_what_its_ledger_says_is_damaged(tmp_path: Path) -> None:
+    """Else every reader of the column would fail by itself, and the store writer over and over."""
+    with Store(tmp_path / "hotpath.db") as store:
+        store.migrate()
+        store.connection.execute("ALTER TABLE stream_positions DROP COLUMN epoch")
+    with Store(tmp_path / "hotpath.db") as store, pytest.raises(StoreDamaged, match=r"stream_positions\.epoch"):
+        store.migrate()

@@ -103,6 +103,7 @@ class Snapshots:
             try:
                 if not _copy(self._store, part, give_up):
                     return None
+                describe(part)  # one that cannot be read must not push out one that can
                 part.chmod(0o600)
                 _flush(part)
                 part.replace(target)

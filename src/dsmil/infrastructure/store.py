@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,6 +136,8 @@ class Store:
                         (number, name, time.time()),
                     )
                     applied.append(name)
+        if steps is schema_steps():
+            _check_shape(self)
         self.migrated = True
         return applied
 
@@ -216,3 +219,37 @@ def _steps_done(store: Store) -> set[int]:
     if not store.rows("SELECT 1 FROM sqlite_schema WHERE name = ?", (LEDGER,)):
         return set()
     return {row["step"] for row in store.rows(f"SELECT step FROM {LEDGER}")}  # noqa: S608 - a constant
+
+
+@lru_cache(maxsize=1)
+def _columns_made() -> dict[str, frozenset[str]]:
+    """Return the columns of each table that the steps of this version make."""
+    fresh = apsw.Connection(":memory:")
+    try:
+        for _, _, script in schema_steps():
+            fresh.execute(script).fetchall()
+        return _columns(fresh)
+    finally:
+        fresh.close()
+
+
+def _columns(connection: apsw.Connection) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT m.name, c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+    ):
+        found.setdefault(str(table), set()).add(str(column))
+    return {table: frozenset(columns) for table, columns in found.items()}
+
+
+def _check_shape(store: Store) -> None:
+    """Raise StoreDamaged when the file lacks what its own ledger of steps says it has."""
+    with translated("looking at the tables"):
+        there = _columns(store.connection)
+    missing = [
+        f"{table}.{column}"
+        for table, columns in _columns_made().items()
+        for column in sorted(columns - there.get(table, frozenset()))
+    ]
+    if missing:
+        raise StoreDamaged(f"{store.path} lacks {', '.join(missing[:5])}, which its schema steps should have made")
