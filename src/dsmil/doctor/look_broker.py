@@ -11,9 +11,10 @@ from dsmil.doctor.checks.streams import STUCK_S
 from dsmil.doctor.facts import Broker, Consumer, Group, Stream
 from dsmil.errors import DsmilError
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
+from dsmil.infrastructure.books import Book, read_books
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import id_order
-from dsmil.infrastructure.groups import LIBRARIES, ledger_key, library_source
+from dsmil.infrastructure.groups import LIBRARIES, library_source
 from dsmil.infrastructure.instance import StateDir
 from dsmil.services.letters import Letter
 from dsmil.services.preparation import service_groups
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.doctor.look_locks import ConsumerLocks
 
-#: Ledger fields that count something beside the entries themselves.
-_BESIDE: Final = frozenset({"outputs"})
 _MOST_HELD: Final = 100
 _SAMPLES: Final = 5
 
@@ -142,31 +141,18 @@ def _letter(rows: Any, now: float) -> tuple[str, float]:  # noqa: ANN401 - a pla
 
 
 def _stream(client: redis.Redis, stream: StreamName, wanted: tuple[str, ...], locks: ConsumerLocks) -> Stream:
-    # One transaction, so that the sums are of one instant: else a busy stream never adds up.
-    pipeline = client.pipeline(transaction=True)
-    pipeline.exists(stream)
-    pipeline.xinfo_stream(stream)
-    pipeline.xinfo_groups(stream)
-    for group in wanted:
-        pipeline.hgetall(ledger_key(stream, group))
-    exists, info, groups, *ledgers = pipeline.execute(raise_on_error=False)
-    if not exists or isinstance(info, Exception) or isinstance(groups, Exception):
-        if exists and isinstance(info, redis.RedisError):
-            raise info
+    if not client.exists(stream):
         return Stream(name=stream.value, exists=False, missing=wanted)
-    added = int(info.get("entries-added", info["length"]))
-    settled = {
-        group: sum(int(v) for k, v in ledger.items() if _text(k) not in _BESIDE)
-        for group, ledger in zip(wanted, ledgers, strict=True)
-        if isinstance(ledger, dict)
-    }
+    info: Any = client.xinfo_stream(stream)
+    groups = _rows(client.xinfo_groups(stream))
+    books = {book.group: book for book in read_books(client, [(stream.value, group) for group in wanted])}
     names = {_text(row["name"]) for row in groups}
     return Stream(
         name=stream.value,
         length=int(info["length"]),
-        added=added,
+        added=int(info.get("entries-added", info["length"])),
         memory=_memory(client, stream),
-        groups=tuple(_group(client, stream, row, added, settled, locks) for row in groups),
+        groups=tuple(_group(client, stream, row, books, locks) for row in groups),
         missing=tuple(name for name in (*wanted, DEFAULT_GROUP) if name not in names),
     )
 
@@ -183,12 +169,11 @@ def _group(
     client: redis.Redis,
     stream: StreamName,
     row: dict[str, Any],
-    added: int,
-    settled: dict[str, int],
+    books: dict[str, Book],
     locks: ConsumerLocks,
 ) -> Group:
-    name, pending, unread = _text(row["name"]), int(row["pending"]), row.get("lag")
-    balanced = None if unread is None or name not in settled else added - settled[name] - pending - unread
+    name, pending = _text(row["name"]), int(row["pending"])
+    book = books.get(name)
     held: list[dict[str, Any]] = []
     consumers: tuple[Consumer, ...] = ()
     if pending:
@@ -205,12 +190,12 @@ def _group(
         )
     return Group(
         name=name,
-        registered=name in settled,
+        registered=book is not None,
         pending=pending,
-        unread=unread,
+        unread=row.get("lag"),
         held_long=len(held),
         oldest_held_s=max((entry["time_since_delivered"] / 1000 for entry in held), default=0.0),
-        imbalance=balanced,
+        imbalance=None if book is None else book.imbalance,
         consumers=consumers,
     )
 
