@@ -90,15 +90,19 @@ def row(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Row:
 
 @pytest.fixture
 def make_rig(request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path: Path) -> Callable[..., Rig]:
-    """Return the maker of rigs, see :mod:`tests.faults.rig`; ``server`` is a name of ``brokers.binaries()``."""
+    """Return the maker of rigs, see :mod:`tests.faults.rig`.
+
+    ``server`` is a name of ``brokers.binaries()``, or the path of a program that becomes one.
+    """
     chance = _report(pytestconfig).chance(request.node.name)
     made: list[Rig] = []
 
-    def make(*, server: str = "bundled", **options: Any) -> Rig:
+    def make(*, server: str | Path = "bundled", **options: Any) -> Rig:
         found = binaries()
-        if server not in found:
+        if isinstance(server, str) and server not in found:
             pytest.skip(f"no {server} server")
-        rig = Rig(tmp_path / f"rig-{len(made)}", chance, binary=found[server], **options)
+        binary = found[server] if isinstance(server, str) else server
+        rig = Rig(tmp_path / f"rig-{len(made)}", chance, binary=binary, **options)
         made.append(rig)
         return rig
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.faults.mutants import MUTANTS
 
 from dsmil.events.handling import Delivery, Outcome
+from dsmil.infrastructure.steady_clock import SteadyClock
 from dsmil.services.soc_router import SOCRouter
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def clock(place: str) -> None:
                 function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), name: stepped}
 
 
+def wall_clock(place: str) -> None:
+    """Delete by the wall clock, wherever it stands."""
+    clock(place)
+    SteadyClock.__call__ = lambda self: self._wall()  # type: ignore[method-assign]
+
+
 def fragile(_argument: str) -> None:
     """Be a router that fails on an event with ``poison: raise`` in its payload, and dies of ``poison: die``."""
     handle = SOCRouter.handle
@@ -85,4 +92,9 @@ def fragile(_argument: str) -> None:
     SOCRouter.handle = poisoned  # type: ignore[method-assign]
 
 
-ODDITIES: Final[dict[str, Callable[[str], None]]] = {"host": host, "clock": clock, "fragile": fragile}
+ODDITIES: Final[dict[str, Callable[[str], None]]] = {
+    "host": host,
+    "clock": clock,
+    "wall_clock": wall_clock,
+    "fragile": fragile,
+}

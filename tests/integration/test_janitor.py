@@ -167,7 +167,8 @@ def test_a_full_broker_whose_store_lags_recovers(
         used = int(client.info("memory")["used_memory"])
         client.config_set("maxmemory", str(used - 1000))
         with Running(StoreWriter(chosen, snapshot_every_s=0.1)), Running(Janitor(chosen)):
-            until(lambda: client.xlen("L3_IN") < 100)
+            # How much goes is chance: an early snapshot may hold enough for memory to be short no more.
+            until(lambda: client.xlen("L3_IN") < 2000 and heard(client).level < Level.TIDY)
             until(lambda: _taken(bus), 10)
 
 

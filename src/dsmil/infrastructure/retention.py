@@ -49,13 +49,15 @@ RULES: Final = (
     Rule("soc_events_cache", "soc", 7 * 24 * _HOUR),
     Rule("shrink_metrics", "shrink", 24 * _HOUR),
 )
+#: The longest that any row is kept, seconds.
+LONGEST_S: Final = max(rule.seconds for rule in RULES)
 
 
 def expire(store: Store, now: float) -> dict[str, int]:
     """Delete at most one chunk of outlived rows per table; return how many by table.
 
-    Age counts from arrival. Only the head of each table is looked at, so it costs the same on a full store;
-    call it again while it finds something.
+    Age counts from arrival until ``now``, Unix seconds; ask a :class:`SteadyClock` for it. Only the head of
+    each table is looked at, so it costs the same on a full store; call it again while it finds something.
     """
     gone: dict[str, int] = {}
     for rule in RULES:

@@ -17,6 +17,7 @@ from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import keeping
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.pressure import LIFETIME_S, Level, Pressure, announce, judge
+from dsmil.infrastructure.steady_clock import SteadyClock
 from dsmil.infrastructure.trimming import ALL, Trimmer
 from dsmil.services.metric_names import MEMORY_SHARE
 from dsmil.services.part import STARTING, PlainPart, Vitals
@@ -55,10 +56,13 @@ class Janitor(PlainPart):
     #: Commands without keys that it uses.
     keyless: ClassVar[tuple[str, ...]] = ("info",)
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
-        """Take the settings; the broker is reached in :meth:`run`. Age counts by ``clock``."""
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] | None = None) -> None:
+        """Take the settings; the broker is reached in :meth:`run`.
+
+        Age counts by ``clock``, Unix seconds; by default one that cannot be stepped ahead.
+        """
         self._settings = settings
-        self._clock = clock
+        self._clock = clock or SteadyClock(settings.state_dir / f"clock-{self.name}.json", KEEP_LETTERS_S)
         self._place = store_place.choose(settings)
         self._groups = {stream: [g for s, g in service_groups() if s is stream] for stream in StreamName}
         self._copied = copied_streams()

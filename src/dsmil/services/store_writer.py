@@ -23,9 +23,10 @@ from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
 from dsmil.infrastructure.groups import broker_epoch
-from dsmil.infrastructure.retention import expire, max_bytes, shrink_to
+from dsmil.infrastructure.retention import LONGEST_S, expire, max_bytes, shrink_to
 from dsmil.infrastructure.snapshots import DAMAGED, Snapshots, restore
 from dsmil.infrastructure.sql import statement
+from dsmil.infrastructure.steady_clock import SteadyClock
 from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.infrastructure.store import translated as translated_store
 from dsmil.services.copying import Copy, copy
@@ -69,11 +70,14 @@ class StoreWriter(PlainPart):
     writes: ClassVar[tuple[StreamName, ...]] = ()
 
     def __init__(
-        self, settings: Settings, *, clock: Callable[[], float] = time.time, snapshot_every_s: float = EVERY_S
+        self, settings: Settings, *, clock: Callable[[], float] | None = None, snapshot_every_s: float = EVERY_S
     ) -> None:
-        """Take the settings; store and broker are opened in :meth:`run`. Retention counts by ``clock``."""
+        """Take the settings; store and broker are opened in :meth:`run`.
+
+        Retention counts by ``clock``, Unix seconds; by default one that cannot be stepped ahead.
+        """
         self._settings = settings
-        self._clock = clock
+        self._clock = clock or SteadyClock(settings.state_dir / f"clock-{self.name}.json", LONGEST_S)
         self._place = store_place.choose(settings)
         self._max_bytes = max_bytes(settings, self._place.path)
         self._log = log.get(self.name)
