@@ -48,7 +48,7 @@ def test_long_reader(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> None
                 biggest = max(biggest, wal.stat().st_size)
             reader.stdin.close()
         row.note = f"{len(load.accepted)} entries, log {biggest >> 20} MB"
-        found = rig.finish(load)
+        found = rig.finish(load, drain_s=tier.pick(30, 120))
         assert "Busy" not in log_of(store)
         row.judge(found)
         assert biggest <= MOST_WAL

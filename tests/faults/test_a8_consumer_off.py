@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.others import janitor
+from tests.faults.others import auditor, janitor
 from tests.faults.report import Row, Tier
 from tests.faults.rig import DETECTOR, ROUTER, Rig
 from tests.faults.witness import Witness
@@ -42,3 +42,29 @@ def test_consumer_off(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> Non
         row.note = f"{len(load.accepted)} entries"
         row.judge(rig.finish(load, hops=(DETECTOR, ROUTER), drain_s=tier.pick(60, 1200)))
         assert not int(rig.client.hget("dsmil:ledger:L3_IN:l3-suricata-alert", "lost") or 0)
+
+
+ALARM_S = 60.0
+
+
+@pytest.mark.scenario("A8 detector off: the alarm")
+def test_alarm(make_rig: Callable[..., Rig], row: Row) -> None:
+    with make_rig() as rig:
+        load = rig.load(stream=StreamName.L3_IN)
+        detector = rig.detector()
+        rig.flowing(stream="L3_OUT")
+        auditor(rig)
+        detector.freeze()
+        row.injected = 1
+        started = time.monotonic()
+        until(lambda: any(b"reader_stalled" in fields[b"event"] for fields in _newest(rig)), 120, "the alarm")
+        row.recovered(time.monotonic() - started)
+        detector.thaw()
+        load.finish()
+        row.note = "time to the alarm"
+        assert (row.recovery_s or 0) <= ALARM_S
+
+
+def _newest(rig: Rig) -> list[dict[bytes, bytes]]:
+    rows: Any = rig.client.xrevrange("L3_OUT", count=50)
+    return [fields for _, fields in rows]

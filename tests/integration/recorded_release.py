@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from dsmil.infrastructure.groups import EPOCH_KEY
+from dsmil.testing.waiting import until
 
 FOLDER = Path(__file__).parents[1] / "data" / "upgrade"
 VERSIONS = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "about.json").is_file())
@@ -75,9 +76,23 @@ def release(request: pytest.FixtureRequest) -> Release:
 def rows(path: Path, table: str, order: str = "1") -> list[dict[str, Any]]:
     """Return the rows of a table; none while there is no such table yet.
 
+    A store that is opened for the first time by this version changes its journal, and is locked whole meanwhile:
+    SQLite tells a reader so at once, whatever its patience, and the reader asks again.
+
     Not by the standard library: a second SQLite in the process of a store writer drops the locks of the first
     when it closes the file, and that can crash both.
     """
+    return until(lambda: _rows(path, table, order), what=f"{path} to be readable")[0]
+
+
+def _rows(path: Path, table: str, order: str) -> tuple[list[dict[str, Any]]] | None:
+    try:
+        return (_read(path, table, order),)
+    except apsw.BusyError:
+        return None
+
+
+def _read(path: Path, table: str, order: str) -> list[dict[str, Any]]:
     with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         connection.set_busy_timeout(5000)
         if not connection.table_exists(None, table):

@@ -17,7 +17,7 @@ from dsmil.infrastructure.pressure import announce, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
-from dsmil.services.auditor import LATE_S, PATIENCE_S, SILENCE_S, Alarm, Auditor
+from dsmil.services.auditor import LATE_S, PATIENCE_S, SILENCE_S, STILL_ROUNDS, Alarm, Auditor
 from dsmil.services.preparation import prepare_broker
 from dsmil.services.soc_router import SOCRouter, SOCRouterConfig
 from dsmil.services.store_writer import StoreWriter
@@ -95,6 +95,38 @@ def test_no_false_alarm_under_load(bus: RedisStreamsClient, settings: Settings, 
                 thread.join()
 
 
+def test_a_reader_that_stands_still(bus: RedisStreamsClient, settings: Settings, auditor: Auditor) -> None:
+    """Off, then at work again, then off again: told each time it begins, not while it lasts."""
+    client = bus.client
+    bus.publish_many(IN, [make_event() for _ in range(3)])
+    looks = [auditor.check(client) for _ in range(STILL_ROUNDS + 1)]
+    assert [len(alarms) for alarms in looks] == [0] * STILL_ROUNDS + [1]
+    (alarm,) = looks[-1]
+    assert kinds([alarm]) == [("reader_stalled", f"{GROUP} on L3_OUT")]
+    assert (alarm.device_id, alarm.severity, alarm.figures["unread"]) == (21, "HIGH", 3)
+    assert "3 entries wait" in alarm.text
+    assert auditor.check(client) == []
+    with ShrinkStub({}) as shrink, Running(SOCRouter(SOCRouterConfig(shrink_url=shrink.url), settings=settings)):
+        until(lambda: not read_books(client, [(IN.value, GROUP)])[0].unread)
+        assert auditor.check(client) == []
+    bus.publish_many(IN, [make_event()])
+    again = [alarm for _ in range(STILL_ROUNDS + 1) for alarm in auditor.check(client)]
+    assert kinds(again) == [("reader_stalled", f"{GROUP} on L3_OUT")]
+
+
+def test_a_slow_reader_and_an_idle_one_are_no_alarm(bus: RedisStreamsClient, auditor: Auditor) -> None:
+    client: Any = bus.client
+    for _ in range(3 * STILL_ROUNDS):
+        assert auditor.check(client) == [], "nothing to do"
+    bus.publish_many(IN, [make_event() for _ in range(50)])
+    for n in range(40):
+        if n % (STILL_ROUNDS - 1) == 0:
+            reply = client.xreadgroup(GROUP, "c", {IN.value: ">"}, count=1)
+            client.xack(IN.value, GROUP, reply[0][1][0][0])
+            client.hincrby("dsmil:ledger:L3_OUT:soc-router", "dropped:slow", 1)
+        assert auditor.check(client) == []
+
+
 def test_an_entry_acknowledged_by_a_foreign_hand(bus: RedisStreamsClient, auditor: Auditor, clock: Clock) -> None:
     spoil(bus)
     assert auditor.check(bus.client) == []
@@ -105,8 +137,8 @@ def test_an_entry_acknowledged_by_a_foreign_hand(bus: RedisStreamsClient, audito
     assert kinds([alarm]) == [("books_do_not_balance", f"{GROUP} on L3_OUT")]
     assert (alarm.device_id, alarm.severity) == (21, "HIGH")
     assert "+1 entries" in alarm.text
-    for _ in range(20):
-        clock.now += 100
+    for _ in range(5):
+        clock.now += 400
         assert auditor.check(bus.client) == []
     assert len(raised(bus)) == 1
 

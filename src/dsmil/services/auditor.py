@@ -1,7 +1,7 @@
 """The auditor: raises the fabric's own alarms as findings, which go the way of all findings.
 
-Device 21 speaks of books that do not balance and of memory that runs short, device 22 of a producer that used to
-speak and has fallen silent.
+Device 21 speaks of books that do not balance, of readers that stand still and of memory that runs short, device 22
+of a producer that used to speak and has fallen silent.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ _LAYER: Final = 3
 _ROUND_S: Final = 5.0
 #: Books may be out of balance for so long, while somebody repairs or flushes.
 PATIENCE_S: Final = 60.0
+#: A reader with work that settles nothing in so many looks in a row stands still: 45 s. Looks and not seconds, for
+#: a clock that is set must raise no alarm.
+STILL_ROUNDS: Final = 9
 #: Who was heard in so many different minutes is a living source, and not a file that was read once.
 LIVING_MINUTES: Final = 10
 #: The least silence that counts, seconds; a source that often pauses gets three times its longest pause.
@@ -61,7 +64,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong."""
 
     device_id: int
-    #: ``books_do_not_balance``, ``entries_lost``, ``memory_short``, ``new_events_refused`` or ``producer_silent``.
+    #: ``books_do_not_balance``, ``entries_lost``, ``reader_stalled``, ``memory_short``, ``new_events_refused`` or
+    #: ``producer_silent``.
     kind: str
     #: What it is about: stream and group, memory, or source.
     subject: str
@@ -90,6 +94,8 @@ class Auditor(PlainPart):
         self._places = [(stream.value, group) for stream, group in service_groups()]
         #: (stream, group) -> since when its books do not balance, by our clock.
         self._unbalanced: dict[tuple[str, str], float] = {}
+        #: (stream, group) -> what it had settled at the last look, and in how many looks that has not moved.
+        self._still: dict[tuple[str, str], tuple[int, int]] = {}
         #: (stream, group) -> entries that were lost before we looked first.
         self._lost: dict[tuple[str, str], int] = {}
         #: Producers are not judged before this time, by our clock: after a start they must have had time to speak.
@@ -165,6 +171,7 @@ class Auditor(PlainPart):
     def _books(self, client: redis.Redis, now: float) -> Iterator[Alarm]:
         self._read = read_books(client, self._places)
         yield from self._lost_entries()
+        yield from self._stalled()
         wrong = {(b.stream, b.group): b for b in self._read if b.imbalance}
         self._unbalanced = {place: self._unbalanced.get(place, now) for place in wrong}
         for place, book in wrong.items():
@@ -193,6 +200,25 @@ class Auditor(PlainPart):
                     text=f"{book.group} on {book.stream}: {new} entries were deleted while in work",
                     remedy="find the program that deletes or trims: nothing but the janitor may",
                     figures={"lost": lost},
+                )
+
+    def _stalled(self) -> Iterator[Alarm]:
+        """Yield an alarm for each reader that has work and does none of it: it is off, or hangs."""
+        for book in self._read:
+            place, waiting = (book.stream, book.group), book.pending + (book.unread or 0)
+            settled, rounds = self._still.get(place, (-1, 0))
+            rounds = rounds + 1 if waiting and settled == book.settled else 0
+            self._still[place] = (book.settled, rounds)
+            if rounds >= STILL_ROUNDS:
+                yield Alarm(
+                    device_id=MAINT,
+                    kind="reader_stalled",
+                    subject=f"{book.group} on {book.stream}",
+                    severity=Severity.HIGH,
+                    text=f"{book.group} has settled nothing of {book.stream} for {rounds * _ROUND_S:.0f} s,"
+                    f" {waiting} entries wait",
+                    remedy=f"see that it runs (`dsmil status`), or start it: `dsmil run {book.group}`",
+                    figures={"pending": book.pending, "unread": book.unread, "settled": book.settled},
                 )
 
     def _silence(self, client: redis.Redis, now: float) -> Iterator[Alarm]:
