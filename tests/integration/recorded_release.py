@@ -85,11 +85,12 @@ def rows(path: Path, table: str, order: str = "1") -> list[dict[str, Any]]:
     return until(lambda: _rows(path, table, order), what=f"{path} to be readable")[0]
 
 
-def _rows(path: Path, table: str, order: str) -> tuple[list[dict[str, Any]]] | None:
+def _rows(path: Path, table: str, order: str) -> list[list[dict[str, Any]]]:
+    """Return what was read, or nothing while the store is locked."""
     try:
-        return (_read(path, table, order),)
+        return [_read(path, table, order)]
     except apsw.BusyError:
-        return None
+        return []
 
 
 def _read(path: Path, table: str, order: str) -> list[dict[str, Any]]:
