@@ -1,0 +1,1 @@
+"""Parts of the score card: one file each, ending in ``PART``, found by scanning this folder."""

@@ -1,0 +1,1 @@
+"""Sigma: rules become functions over the fields of a record. Pure, but for ``loading``, which reads files."""
