@@ -11,12 +11,13 @@ import pytest
 
 from dsmil.errors import EventInvalid
 from dsmil.events.model import Entity, Event, EventCategory, Severity
-from dsmil.sources._feed import MAX_RECORD_BYTES, Parsed, RawRecord, Reader, iso_seconds, unique
+from dsmil.sources._feed import MAX_RECORD_BYTES, Parsed, RawRecord, Reader, Source, unique
+from dsmil.sources._times import iso_seconds
 
 NOW = 1_800_000_000.5
 
 
-class Probe:
+class Probe(Source):
     """A feed of the least: a time, and the record as payload."""
 
     name: ClassVar[str] = "probe-json"

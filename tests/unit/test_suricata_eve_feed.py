@@ -112,9 +112,9 @@ def test_where_eve_keeps_names(record: dict[str, Any], expected: list[Entity]) -
 @pytest.mark.parametrize(
     "record",
     [
-        {"src_ip": 5, "src_port": "80", "dest_ip": "", "dest_port": True},
+        {"src_ip": 5, "src_port": 8.5, "dest_ip": "", "dest_port": True},
         {"http": "x", "tls": None, "dns": [], "fileinfo": 5},
-        {"http": {"hostname": 5}, "dns": {"rrname": None, "query": "x", "queries": {"rrname": "y"}}},
+        {"http": {"hostname": 5}, "dns": {"rrname": None, "query": "x", "queries": {"rrname": 7}}},
         {"dns": {"query": [None, 5, "x", {"rrname": 7}, {}]}},
         {"host": 5},
         {"host": ""},

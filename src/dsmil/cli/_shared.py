@@ -39,6 +39,40 @@ def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _remember_rules(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        os.environ["DSMIL_RULES"] = ":".join(os.path.abspath(one) for one in value)  # noqa: PTH100 - as text
+
+
+def rules_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Accept ``--rules``: it stands for DSMIL_RULES, also in the processes that are started."""
+    return click.option(
+        "--rules",
+        metavar="DIR",
+        multiple=True,
+        type=click.Path(exists=True),
+        expose_value=False,
+        callback=_remember_rules,
+        help="Folder of Sigma rules to use beside our own; may be repeated (default: DSMIL_RULES).",
+    )(function)
+
+
+def _remember_feeds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["DSMIL_FEEDS"] = value
+
+
+def feeds_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Accept ``--feeds``, the directory of the user's own feeds."""
+    return click.option(
+        "--feeds",
+        metavar="DIR",
+        expose_value=False,
+        callback=_remember_feeds,
+        help="Directory of your own feeds (default: DSMIL_FEEDS).",
+    )(function)
+
+
 def settings() -> Settings:
     """Return the settings of this call."""
     return Settings.from_env()

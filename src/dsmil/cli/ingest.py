@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsmil.cli._errors import BAD_INPUT
-from dsmil.cli._shared import AS_JSON, console, print_json, safe, settings, state_dir_option
+from dsmil.cli._shared import AS_JSON, clock, console, feeds_option, print_json, safe, settings, state_dir_option
 
 if TYPE_CHECKING:
+    from dsmil.services.explaining import Explained
     from dsmil.services.ingest import Tally
+
+#: Characters of a record that are shown.
+_SHOWN = 400
 
 
 @click.command("ingest")
@@ -20,7 +24,10 @@ if TYPE_CHECKING:
 @click.option(
     "--rate", type=click.FloatRange(min=0), help="With --follow: most records a second per file (0: any)."
 )
+@click.option("--explain", "explained", is_flag=True, help="Show what is read, mapped, and why; send nothing.")
+@click.option("--limit", type=click.IntRange(min=1), help="With --explain: at most this many records.")
 @click.option("--list", "list_feeds", is_flag=True, help="List the feeds and end.")
+@feeds_option
 @AS_JSON
 @state_dir_option
 def COMMAND(
@@ -29,6 +36,8 @@ def COMMAND(
     files: tuple[str, ...],
     follow: bool,
     rate: float | None,
+    explained: bool,
+    limit: int | None,
     list_feeds: bool,
     as_json: bool,
 ) -> int:
@@ -46,14 +55,24 @@ def COMMAND(
       dsmil ingest suricata-eve /var/log/suricata/eve.json --follow
       dsmil ingest suricata-eve /var/log/suricata/eve.json
       zcat old.json.gz | dsmil ingest suricata-eve -
+      dsmil ingest zeek-tsv conn.log --explain --limit 3
     """
-    from dsmil.services.ingest import Ingest, find_source, source_names
+    from dsmil.services.feeds import find_source, source_names
+    from dsmil.services.ingest import Ingest
 
     if list_feeds or feed is None:
         click.echo("\n".join(source_names()))
         return 0 if list_feeds else 2
     if not files:
         msg = "name at least one FILE, or - for standard input"
+        raise click.UsageError(msg)
+    if explained:
+        if follow or rate is not None:
+            msg = "--explain reads what is there; leave --follow and --rate away"
+            raise click.UsageError(msg)
+        return _explain(feed, files, limit, as_json=as_json)
+    if limit is not None:
+        msg = "--limit goes with --explain"
         raise click.UsageError(msg)
     if follow:
         return _follow(feed, files, rate)
@@ -69,13 +88,52 @@ def COMMAND(
     return BAD_INPUT if tally.dead or tally.problems else 0
 
 
+def _explain(feed: str, files: tuple[str, ...], limit: int | None, *, as_json: bool) -> int:
+    from itertools import chain, islice
+
+    from dsmil.services.explaining import explain_file
+    from dsmil.services.feeds import find_source
+
+    source, bad = find_source(feed), 0
+    for one in islice(chain.from_iterable(explain_file(source, name) for name in files), limit):
+        bad += bool(one.problem) and not one.partial
+        if as_json:
+            print_json(one)
+        else:
+            _tell_record(one)
+    return BAD_INPUT if bad else 0
+
+
+def _tell_record(one: Explained) -> None:
+    cut = f" ... ({len(one.raw)} characters)" if len(one.raw) > _SHOWN else ""
+    lines = [("read", one.raw[:_SHOWN] + cut)]
+    if one.problem:
+        lines.append(("still being written" if one.partial else "dead letter", one.problem))
+    else:
+        lines += [
+            ("id", one.event_id),
+            ("time", f"{clock(one.ts)}  from {one.ts_from or 'the arrival: the record does not say'}"),
+            ("severity", f"{one.severity}  from {one.severity_from or 'the feed'}"),
+            ("category", one.category),
+        ]
+        for row in one.entities:
+            named = f"{row['type']} {row['value']} {row['role']}".rstrip()
+            lines.append(("entity", f"{named}  from {row['from']}"))
+        lines += [("technique", technique) for technique in one.techniques]
+        lines += [("flag", flag) for flag in one.flags]
+        lines += [("detection", f"{name}: {said}") for name, said in one.detections.items()]
+    click.echo(safe(one.place))
+    for label, text in lines:
+        click.echo(f"  {label:10} {safe(text, 1000)}")
+
+
 def _follow(feed: str, files: tuple[str, ...], rate: float | None) -> int:
     from pathlib import Path
 
     from dsmil import log
+    from dsmil.services.feeds import find_source
     from dsmil.services.follow import FollowedFile
     from dsmil.services.host import host_parts
-    from dsmil.services.ingest import find_source
 
     if "-" in files:
         msg = "standard input cannot be followed; name files"

@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import msgspec
-
-from dsmil.events import ids
-from dsmil.events.handling import Delivery, Drop, Outcome, Publish
-from dsmil.events.model import Event, EventCategory, Severity, create_event
-from dsmil.events.streams import StreamName
+from dsmil.detections._sensed import Rule, SensorDetector
+from dsmil.events.model import EventCategory, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from dsmil.events.model import Event
 
 #: Suricata's priority (1 is its highest) -> our severity. Anything above 3 is LOW too; what is no priority at
 #: all is HIGH with the flag ``unknown_severity``. CRITICAL is left to correlation and operator state.
 SEVERITY: Final = {1: Severity.HIGH, 2: Severity.MEDIUM, 3: Severity.LOW}
-#: A record larger than this stays where it is, and the finding refers to it.
-MAX_RAW_BYTES: Final = 96 * 1024
-
-#: A field longer than this is not repeated; the record has it.
-_MAX_MATCHED: Final = 1024
 _TECHNIQUE: Final = re.compile(r"T\d{4}(\.\d{3})?")
 _TACTIC: Final = re.compile(r"TA\d{4}")
 #: What of the record a finding repeats as the fields that matched.
@@ -38,71 +29,41 @@ _MATCHED: Final = (
 )
 
 
-class SuricataAlert:
+def read_rule(record: dict[str, Any]) -> Rule | str:
+    """Return the signature; a record of another type is no alert."""
+    alert = record.get("alert")
+    if record.get("event_type") != "alert" or not isinstance(alert, dict):
+        return "no_alert"
+    said: dict[str, Any] = {"category": alert.get("category"), "action": alert.get("action")}
+    tactics = _ids(alert, "mitre_tactic_id", _TACTIC)
+    return Rule(
+        id=f"{alert.get('gid', 1)}:{alert.get('signature_id', 0)}",
+        name=str(alert.get("signature") or "unnamed signature"),
+        revision=str(alert.get("rev", 0)),
+        severity=alert.get("severity"),
+        said=said | ({"tactics": tactics} if tactics else {}),
+        matched=_MATCHED,
+    )
+
+
+class SuricataAlert(SensorDetector):
     """One alert, one finding; every other record is read without a finding."""
 
     name: ClassVar[str] = "l3-suricata-alert"
     device_id: ClassVar[int] = 16
-    reads: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_IN,)
-    writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)
+    rules = {"suricata": read_rule}  # noqa: RUF012 - declared in the base
+    otherwise: ClassVar[str] = "not_suricata"
 
-    def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Answer each record with its finding, or drop it with the reason."""
-        return [self._one(delivery.event) for delivery in batch]
-
-    def _one(self, event: Event) -> Outcome:
-        if event.source != "suricata":
-            return Drop("not_suricata")
-        alert = event.payload.get("alert")
-        if event.payload.get("event_type") != "alert" or not isinstance(alert, dict):
-            return Drop("no_alert")
-        return Publish(((StreamName.L3_OUT, self._finding(event, alert)),))
-
-    def _finding(self, event: Event, alert: dict[str, Any]) -> Event:
-        record = event.payload
+    def changes(self, event: Event) -> dict[str, Any]:
+        """Return severity and techniques: the feed leaves both to the alert."""
+        alert = event.payload["alert"]
         severity, flags = map_severity(alert.get("severity"))
-        rule = {
-            "id": f"{alert.get('gid', 1)}:{alert.get('signature_id', 0)}",
-            "name": str(alert.get("signature") or "unnamed signature"),
-            "revision": str(alert.get("rev", 0)),
+        return {
+            "category": EventCategory.NETWORK,
+            "severity": severity,
+            "techniques": _ids(alert, "mitre_technique_id", _TECHNIQUE),
+            "flags": (*event.flags, *flags),
         }
-        raw = msgspec.json.encode(record)
-        payload: dict[str, Any] = {
-            "detector": self.name,
-            "rule": rule,
-            "category": alert.get("category"),
-            "action": alert.get("action"),
-            "sensor_severity": alert.get("severity"),
-            "matched": {key: record[key] for key in _MATCHED if key in record and _is_short(record[key])},
-        }
-        tactics = _ids(alert, "mitre_tactic_id", _TACTIC)
-        if tactics:
-            payload["tactics"] = tactics
-        if len(raw) <= MAX_RAW_BYTES:
-            payload["raw"] = record
-        else:
-            payload["reference"] = {"event_id": event.event_id, "bytes": len(raw)}
-        return create_event(
-            source_device=self.device_id,
-            source_layer=3,
-            category=EventCategory.NETWORK,
-            severity=severity,
-            payload=payload,
-            event_id=ids.finding_id(event.ts, self.name, rule["id"], rule["revision"], (event.event_id,)),
-            ts=event.ts,
-            source=event.source,
-            compartment=event.compartment,
-            ingest_ts=event.ingest_ts,
-            entities=event.entities,
-            techniques=_ids(alert, "mitre_technique_id", _TECHNIQUE),
-            evidence=(event.event_id,),
-            origin=event.origin,
-            flags=(*event.flags, *flags),
-        )
-
-
-def _is_short(value: object) -> bool:
-    return not isinstance(value, str | dict | list) or len(str(value)) <= _MAX_MATCHED
 
 
 def map_severity(value: object) -> tuple[Severity, tuple[str, ...]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from dsmil import log
 from dsmil.errors import EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
@@ -20,14 +22,19 @@ from dsmil.sources._follow import Follower, Position
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from dsmil.config import Settings
     from dsmil.sources._feed import RawRecord, Source
 
+    #: Encoded events, and letters of records that are none.
+    _Batch = tuple[list[bytes], list[dict[str, bytes]]]
+
 _BATCH: Final = 500
 _IDLE_S: Final = 0.2
+#: How long nothing must have come before a record that waits for more lines is taken as whole.
+_WHOLE_AFTER_S: Final = 2.0
 
 
 class FollowedFile(PlainPart):
@@ -72,34 +79,48 @@ class FollowedFile(PlainPart):
         service, whoever set them up must see it at the start.
         """
         positions = Positions(self._settings.state_dir, self.name, REMEMBERED)
-        follower = Follower(self._path, positions.load(Position))
+        position = positions.load(Position)
+        follower = Follower(self._path, position, trims=self._source.trims)
+        reader = Reader(self._source, positions.seen(), position.held if position else ())
         try:
             with RedisStreamsClient(settings=self._settings) as bus:
                 if self._insist(lambda: _greet(bus), bus, stop):
-                    self._follow(follower, positions, bus, stop)
+                    self._follow(reader, follower, positions, bus, stop)
         finally:
             follower.close()
             positions.close()
 
     def _follow(
-        self, follower: Follower, positions: Positions, bus: RedisStreamsClient, stop: threading.Event
+        self,
+        reader: Reader,
+        follower: Follower,
+        positions: Positions,
+        bus: RedisStreamsClient,
+        stop: threading.Event,
     ) -> None:
-        reader, generation = Reader(self._source, positions.seen()), 0
+        generation, last = 0, time.monotonic()
         while not stop.is_set():
             started = time.monotonic()
-            records = follower.read(_BATCH if self._rate is None else max(1, min(_BATCH, int(self._rate))))
+            lines = follower.read(_BATCH if self._rate is None else max(1, min(_BATCH, int(self._rate))))
             self._look_at(follower)
-            if not records:
+            fresh = bool(lines) and follower.generation != generation
+            batch: _Batch = ([], [])
+            if fresh or (not lines and started - last > _WHOLE_AFTER_S):
+                self._add(batch, reader, reader.rest())
+            if not lines and not any(batch):
                 stop.wait(_IDLE_S)
                 continue
-            fresh = follower.generation != generation
             if fresh:
                 reader, generation = Reader(self._source, {}), follower.generation
-            if not self._hand_over(self._events(reader, records), bus, stop):
+            for line in lines:
+                self._add(batch, reader, reader.records(line))
+            if not self._hand_over(batch, bus, stop):
                 break  # not saved: read again at the next start
-            positions.save(follower.position, reader.take_changes(), fresh=fresh)
+            position = msgspec.structs.replace(follower.position, held=reader.held)
+            positions.save(position, reader.take_changes(), fresh=fresh)
+            last = time.monotonic()
             if self._rate is not None:
-                stop.wait(max(len(records) / self._rate - (time.monotonic() - started), 0))
+                stop.wait(max(len(lines) / self._rate - (time.monotonic() - started), 0))
 
     def _look_at(self, follower: Follower) -> None:
         for problem in follower.problems:
@@ -111,9 +132,9 @@ class FollowedFile(PlainPart):
             self._log.warning("follow.waiting_for_file", path=str(self._path), cause=waiting)
         self._problems["file"] = waiting
 
-    def _events(self, reader: Reader, records: list[RawRecord]) -> tuple[list[bytes], list[dict[str, bytes]]]:
-        """Return the encoded events of the records, and the letters of those that are none."""
-        bodies, letters = [], []
+    def _add(self, batch: _Batch, reader: Reader, records: Iterable[RawRecord]) -> None:
+        """Add the encoded events of the records to a batch, and the letters of those that are none."""
+        bodies, letters = batch
         for record in records:
             now = time.time()
             try:
@@ -121,11 +142,8 @@ class FollowedFile(PlainPart):
             except EventInvalid as exc:
                 self._log.warning("follow.dead_letter", source=record.place, cause=exc.cause, detail=exc.detail)
                 letters.append(source_letter(record, exc, self._source.name, now))
-        return bodies, letters
 
-    def _hand_over(
-        self, batch: tuple[list[bytes], list[dict[str, bytes]]], bus: RedisStreamsClient, stop: threading.Event
-    ) -> bool:
+    def _hand_over(self, batch: _Batch, bus: RedisStreamsClient, stop: threading.Event) -> bool:
         """Give the broker a batch, for as long as it takes; False when the process is to stop before it has it."""
         bodies, letters = batch
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dsmil import log, sources
-from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, NotAllowed, UnknownName
+from dsmil import log
+from dsmil.errors import BusRefused, BusUnavailable, EventInvalid, NotAllowed
 from dsmil.events import codec
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
-from dsmil.registry import discover
 from dsmil.services.letters import append_letters, source_letter
 from dsmil.services.retry import pause
 from dsmil.sources._feed import Reader
@@ -44,21 +43,6 @@ class Tally(msgspec.Struct):
     problems: list[str] = msgspec.field(default_factory=list)
 
 
-def source_names() -> list[str]:
-    """Return the names of all feeds."""
-    return list(discover(sources, "SOURCE"))
-
-
-def find_source(name: str) -> Source:
-    """Return a feed by name; UnknownName names the known ones."""
-    found = discover(sources, "SOURCE")
-    if name not in found:
-        msg = f"no feed is called {name!r}; there are: {', '.join(found)}"
-        raise UnknownName(msg)
-    source: Source = found[name]()
-    return source
-
-
 class Ingest:
     """One reading of some files by one feed."""
 
@@ -85,6 +69,8 @@ class Ingest:
                 file = RecordFile(
                     name,
                     json_array=self._source.json_array,
+                    array_key=self._source.array_key,
+                    trims=self._source.trims,
                     progress=lambda read, before=before: progress(before + read, self._tally.published),  # type: ignore[misc]
                     idle=lambda: self._flush(bus),
                 )
@@ -98,16 +84,22 @@ class Ingest:
     def _read(self, file: RecordFile, bus: RedisStreamsClient) -> None:
         reader = Reader(self._source)  # a file of its own: ordinals count per file
         self._tally.files += 1
-        for record in file:
-            self._tally.records += 1
-            try:
-                self._bodies.append(codec.encode_bounded(reader.event(record, time.time())))
-            except EventInvalid as exc:
-                self._refuse(record, exc, still_written=record is file.partial)
-            if len(self._bodies) + len(self._letters) >= _BATCH:
-                self._flush(bus)
+        for line in file:
+            for record in reader.records(line):
+                self._take(reader, record, bus, still_written=line is file.partial)
+        for record in reader.rest():
+            self._take(reader, record, bus, still_written=file.partial is not None)
         if file.problem:
             self._tally.problems.append(file.problem)
+
+    def _take(self, reader: Reader, record: RawRecord, bus: RedisStreamsClient, *, still_written: bool) -> None:
+        self._tally.records += 1
+        try:
+            self._bodies.append(codec.encode_bounded(reader.event(record, time.time())))
+        except EventInvalid as exc:
+            self._refuse(record, exc, still_written=still_written)
+        if len(self._bodies) + len(self._letters) >= _BATCH:
+            self._flush(bus)
 
     def _refuse(self, record: RawRecord, cause: EventInvalid, *, still_written: bool) -> None:
         if still_written:

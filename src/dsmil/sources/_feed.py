@@ -1,8 +1,26 @@
-"""What a feed is, and the ids and defaults that all feeds share."""
+"""What a feed is, and the ids and defaults that all feeds share.
+
+A feed is one file in this folder with a class derived from :class:`Source`, named by ``SOURCE``. Bytes climb
+three steps to an event; a feed writes only those that its format needs:
+
+1. ``joiner()``: lines -> records. None (the default) when each line is one record. A format whose lines belong
+   together (auditd), that has comments and headers (Zeek), or whose lines hold several records returns a fresh
+   :class:`Joiner` for each file. It tells in ``held`` which lines it still needs; they are kept with the position
+   of ``--follow``, in the same transaction, so no line is passed before its record is published.
+2. ``decode(record)``: bytes -> fields. By default one JSON object, exactly. Text formats override it; they set
+   ``keeps_text``, and the payload then has the original under ``_raw``. It is a function of the record alone, so
+   that a dead letter can be read again: what a header said travels with the record, in ``RawRecord.head``.
+3. ``parse(fields)``: fields -> :class:`Parsed`: event time, severity, entities, techniques, category. Most feeds
+   say it as data: ``mapping = Mapping(...)`` (see ``_mapping.py``), which also writes the table in
+   ``docs/feeds.md``, and ``parse`` is then inherited.
+
+Identity, arrival time, defaults, dead letters, limits and batches are done for every feed alike. Raise
+EventInvalid with a short stable cause for a record that is not of the format.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import base64
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import msgspec
@@ -10,11 +28,13 @@ import msgspec
 from dsmil.errors import EventInvalid
 from dsmil.events import codec, ids
 from dsmil.events.model import EventCategory, Severity, create_event
+from dsmil.sources._stamps import with_year
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dsmil.events.model import Entity, Event
+    from dsmil.sources._mapping import Mapping
 
 #: Largest raw record, bytes: it must still fit into an event.
 MAX_RECORD_BYTES: Final = codec.MAX_EVENT_BYTES - 4096
@@ -25,13 +45,15 @@ REMEMBERED: Final = 100_000
 
 
 class RawRecord(msgspec.Struct, frozen=True):
-    """One record as it lies in its file."""
+    """One line as it lies in its file, or one record made of several."""
 
     raw: bytes
-    #: ``file:line``.
+    #: ``file:line``, of its first line.
     place: str
     #: Bytes of it that were too many to be kept.
     cut: int = 0
+    #: What must be known to read it and stands elsewhere in the file: header lines, the document around it.
+    head: bytes = b""
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,68 +61,140 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
 
     #: When it happened, Unix seconds; None when the record does not say.
     ts: float | None
+    #: Whether the record tells no year: ``ts`` lies in 1972 then, until its arrival tells which (``_stamps.py``).
+    yearless: bool = False
     payload: dict[str, Any]
     entities: tuple[Entity, ...] = ()
     category: EventCategory = EventCategory.NETWORK
     severity: Severity = Severity.LOW
+    #: ATT&CK technique ids that the record names.
+    techniques: tuple[str, ...] = ()
+    #: What was mended, e.g. ``unknown_severity:WEIRD``.
+    flags: tuple[str, ...] = ()
 
 
-class Source(Protocol):
-    """One log format."""
+class Joiner(Protocol):
+    """Makes records of the lines of one file."""
 
-    #: Name on the command line, e.g. ``suricata-eve``.
+    def add(self, line: RawRecord) -> Iterable[RawRecord]:
+        """Take the next line; return the records that are whole now. A comment gives none."""
+        ...
+
+    def rest(self) -> Iterable[RawRecord]:
+        """Return what was held back, as whole as it is: the file has ended or nothing came for a while."""
+        ...
+
+    def held(self) -> Sequence[RawRecord]:
+        """Return the lines that a fresh joiner must be given to be where this one is."""
+        ...
+
+
+class Source:
+    """One log format: the base of every feed."""
+
+    #: Name on the command line, e.g. ``suricata-eve``; it enters the ids, so it never changes.
     name: ClassVar[str]
     #: What the event's ``source`` says, e.g. ``suricata``.
     source: ClassVar[str]
     #: Device it publishes as.
     device_id: ClassVar[int]
     #: Whether a file may also be one JSON array.
-    json_array: ClassVar[bool]
+    json_array: ClassVar[bool] = False
+    #: Key of the array when a file may also be one object around it, e.g. ``Records``.
+    array_key: ClassVar[str] = ""
+    #: Whether a message over a network is one record, although ``joiner`` joins the lines of files.
+    by_message: ClassVar[bool] = False
+    #: Whether the payload gets the original text, as ``_raw``: what ``decode`` reads is not JSON.
+    keeps_text: ClassVar[bool] = False
+    #: Where the fields of an event lie in a record.
+    mapping: ClassVar[Mapping]
+
+    @property
+    def trims(self) -> bytes:
+        """What is cut off both ends of a line: in text a blank or tab may be a field."""
+        return b"\r\n" if self.keeps_text else b" \t\r\n"
+
+    def joiner(self) -> Joiner | None:
+        """Return what joins the lines of one file; None when each line is one record."""
+        return None
+
+    def decode(self, record: RawRecord) -> dict[str, Any]:
+        """Return the fields of a record; raises EventInvalid with its cause."""
+        return codec.parse_object(record.raw, max_bytes=MAX_RECORD_BYTES)
 
     def parse(self, record: dict[str, Any]) -> Parsed:
-        """Map one record; raises EventInvalid when it is not of this format."""
-        ...
+        """Map decoded fields; raises EventInvalid when they are not of this format."""
+        return self.mapping.apply(record)
 
 
 class Reader:
     """Turns the records of one feed into events, with ids that a second reading gives again."""
 
-    def __init__(self, source: Source, seen: dict[bytes, int] | None = None) -> None:
+    #: Whether the year that the arrival tells enters the id. Not for files: they can be read again years later.
+    dates_ids: ClassVar[bool] = False
+
+    def __init__(
+        self, source: Source, seen: dict[bytes, int] | None = None, held: Sequence[RawRecord] = ()
+    ) -> None:
         """Start a reading: ordinals count from here, or go on from ``seen`` (digest -> times seen).
 
-        With ``seen``, empty or not, the changes to it are kept for :meth:`take_changes`.
+        With ``seen``, empty or not, the changes to it are kept for :meth:`take_changes`. ``held`` are the lines
+        that an earlier reading had read and still needed.
         """
         self._source = source
+        self._joiner = source.joiner()
+        for line in held:
+            list(self.records(line))  # they were held: no record is whole with them
         self._seen = dict(seen or {})
         #: What has changed since :meth:`take_changes`; None when nobody will ask.
         self._changed: dict[bytes, int] | None = None if seen is None else {}
+
+    @property
+    def held(self) -> tuple[RawRecord, ...]:
+        """The lines that were read and are still needed; for keeping across restarts."""
+        return tuple(self._joiner.held()) if self._joiner is not None else ()
+
+    def records(self, line: RawRecord) -> Iterable[RawRecord]:
+        """Return the records that are whole with this line. An over-long line is one of its own, for a letter."""
+        return (line,) if self._joiner is None or line.cut else self._joiner.add(line)
+
+    def rest(self) -> Iterable[RawRecord]:
+        """Return the records that were waiting for more lines: none will come, or none has come for a while."""
+        return self._joiner.rest() if self._joiner is not None else ()
 
     def event(self, record: RawRecord, ingest_ts: float) -> Event:
         """Return the event for a record; raises EventInvalid with its cause.
 
         ``ingest_ts`` is the arrival time in Unix seconds; it also stands in for a missing event time, but
-        never enters the id.
+        never enters the id. A time without a year is of the last year that does not put it after its arrival.
         """
         if record.cut:
             size = len(record.raw) + record.cut
             raise EventInvalid("too_large", f"{size} bytes, at most {MAX_RECORD_BYTES} are accepted")
-        fields = codec.parse_object(record.raw, max_bytes=MAX_RECORD_BYTES)
-        parsed = self._source.parse(fields)
-        ordinal = self._ordinal(record.raw)
+        parsed = self._source.parse(self._source.decode(record))
+        told, payload = parsed.ts, parsed.payload
+        ts = with_year(told, ingest_ts) if told is not None and parsed.yearless else told
+        if self._source.keeps_text:
+            payload = payload | original(record.raw)
         return create_event(
             source_device=self._source.device_id,
             source_layer=3,
             category=parsed.category,
             severity=parsed.severity,
-            payload=parsed.payload,
-            event_id=ids.record_id(self._source.name, parsed.ts or 0.0, record.raw, ordinal),
-            ts=ingest_ts if parsed.ts is None else parsed.ts,
+            payload=payload,
+            event_id=self.identify(record.raw, ts if self.dates_ids else told, ingest_ts),
+            ts=ingest_ts if ts is None else ts,
             source=self._source.source,
             ingest_ts=ingest_ts,
             entities=parsed.entities,
+            techniques=parsed.techniques,
             origin=record.place,
-            flags=("missing_time",) if parsed.ts is None else (),
+            flags=(*parsed.flags, "missing_time") if ts is None else parsed.flags,
         )
+
+    def identify(self, raw: bytes, ts: float | None, ingest_ts: float) -> str:  # noqa: ARG002 - for other readers
+        """Return the id of a record of this reading that happened at ``ts`` and came in at ``ingest_ts``."""
+        return ids.record_id(self._source.name, ts or 0.0, raw, self._ordinal(raw))
 
     def _ordinal(self, raw: bytes) -> int:
         """Return how many identical records came before, as far back as memory is kept."""
@@ -119,25 +213,12 @@ class Reader:
         return changed or {}
 
 
-def iso_seconds(text: object) -> float | None:
-    """Return an ISO 8601 time as Unix seconds; without an offset it is UTC. None when there is none.
-
-    Raises EventInvalid when there is one that cannot be read.
-    """
-    if text is None:
-        return None
+def original(raw: bytes) -> dict[str, str]:
+    """Return the payload's copy of a record: ``_raw`` as text, or ``_raw_base64`` when it is not UTF-8."""
     try:
-        when = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        when = None
-    if when is None:
-        raise EventInvalid("bad_time", f"{text!r} is not an ISO 8601 time")
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)  # noqa: UP017 - one spelling for all supported versions
-    seconds = when.timestamp()
-    if seconds < 0:
-        raise EventInvalid("bad_time", f"{text!r} lies before 1970")
-    return seconds
+        return {"_raw": raw.decode()}
+    except UnicodeDecodeError:
+        return {"_raw_base64": base64.b64encode(raw).decode()}
 
 
 def unique(entities: Iterable[Entity]) -> tuple[Entity, ...]:

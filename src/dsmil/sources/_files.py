@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from dsmil.errors import UnreadableFile
 from dsmil.sources._feed import RawRecord
+from dsmil.sources._json_text import array_start, closing, element_end, skip
 from dsmil.sources._pipe import announcing_pauses
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ MAX_LINE_BYTES: Final = 1024 * 1024
 #: An array is one document and is read whole.
 MAX_ARRAY_BYTES: Final = 512 * 1024 * 1024
 _BLANK: Final = b" \t\r\n"
-#: A string (perhaps without its end) or a bracket.
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
-_SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]"{}\[]+', re.DOTALL)
+#: Bytes from the start within which the key of an array must stand.
+_PEEKED: Final = 4096
 
 
 class RecordFile:
@@ -35,15 +34,22 @@ class RecordFile:
         name: str,
         *,
         json_array: bool = False,
+        array_key: str = "",
+        trims: bytes = _BLANK,
         progress: Callable[[int], None] = lambda _: None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
-        """``progress`` is told the bytes of the file read so far (compressed bytes of a gzip file).
+        """With ``json_array`` the file may be one array, with ``array_key`` an object around an array of that key.
+
+        ``trims`` is cut off both ends of each line. ``progress`` is told the bytes of the file read so far (of a
+        gzip file the compressed ones).
 
         ``idle`` is called when a pipe has no more for the moment, before the next record is waited for.
         """
         self.name = name
         self._json_array = json_array
+        self._array_key = array_key
+        self._trims = trims
         self._progress = progress
         self._idle = idle
         #: Why the end of the file could not be read; empty when it could.
@@ -70,9 +76,13 @@ class RecordFile:
             if self._json_array and first == b"[":
                 yield from self._array(stream, before + 1)
                 return
+            if self._array_key and first == b"{" and self._holds_array(stream):
+                yield from self._array(stream, before + 1)
+                return
             for number, line, cut in self._lines(stream, plain, before):
-                if line.strip(_BLANK):
-                    record = RawRecord(line.strip(_BLANK), f"{self.name}:{number}", cut)
+                text = line.strip(self._trims)
+                if text and not text.isspace():
+                    record = RawRecord(text, f"{self.name}:{number}", cut)
                     if not line.endswith(b"\n"):
                         self.partial = record
                     yield record
@@ -90,6 +100,11 @@ class RecordFile:
             yield number, line + b"\n" if cut and rest.endswith(b"\n") else line, cut
             if number % 256 == 0 and plain.seekable():
                 self._progress(plain.tell())
+
+    def _holds_array(self, stream: io.BufferedIOBase) -> bool:
+        """Return whether the file begins with an object that has the array under its key."""
+        text = stream.peek(_PEEKED)[:_PEEKED].decode(errors="replace")  # type: ignore[attr-defined]
+        return array_start(text, self._array_key) is not None
 
     def _array(self, stream: io.BufferedIOBase, number: int) -> Iterator[RawRecord]:
         """Yield the elements of one JSON array; what follows a fault is one last, bad record."""
@@ -111,27 +126,36 @@ class RecordFile:
             raise damage
 
     def _elements(self, document: bytes, number: int) -> Iterator[RawRecord]:
+        """Yield the elements of an array, or of the arrays of one object after another."""
         text = document.decode(errors="surrogateescape")
-        start = end = text.index("[") + 1
-        line_at, line_number = 0, number
-        while (at := _skip(text, end, " \t\r\n,")) < len(text):
-            line_number += text.count("\n", line_at, at)
-            line_at = at
-            place = f"{self.name}:{line_number}"
-            if text[at] == "]":
-                rest = text[at + 1 :].encode(errors="surrogateescape").strip(_BLANK)
-                if rest:
-                    self.problem = f"{place}: something follows the end of the JSON array"
-                    yield RawRecord(rest, place)
+        line_at, end = 0, skip(text, 0, " \t\r\n")
+        wrapped = text[end] == "{"
+        opening = array_start(text, self._array_key, end) if wrapped else end
+        place = f"{self.name}:{number}"
+        while opening is not None:
+            end = first = opening + 1
+            while (at := skip(text, end, " \t\r\n,")) < len(text):
+                number += text.count("\n", line_at, at)
+                line_at, place = at, f"{self.name}:{number}"
+                if text[at] == "]":
+                    break
+                if end > first and text.count(",", end, at) != 1:
+                    self.problem = f"{place}: elements of the JSON array are not parted by one comma"
+                found = element_end(text, at)
+                if found is None:
+                    self.problem = f"{place}: the JSON array is damaged or ends early here"
+                end = len(text) if found is None else found
+                yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
+            else:
+                self.problem = self.problem or f"{self.name}: the JSON array has no end"
                 return
-            if end > start and text.count(",", end, at) != 1:
-                self.problem = f"{place}: elements of the JSON array are not parted by one comma"
-            found = _element_end(text, at)
-            if found is None:
-                self.problem = f"{place}: the JSON array is damaged or ends early here"
-            end = len(text) if found is None else found
-            yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
-        self.problem = self.problem or f"{self.name}: the JSON array has no end"
+            end = (closing(text, at + 1, 1) or len(text)) if wrapped else at + 1
+            end = skip(text, end, " \t\r\n")
+            opening = array_start(text, self._array_key, end) if wrapped and end < len(text) else None
+        rest = text[end:].encode(errors="surrogateescape").strip(_BLANK)
+        if rest:
+            self.problem = f"{place}: something follows the end of the JSON array"
+            yield RawRecord(rest, place)
 
 
 def _skip_blank(stream: io.BufferedIOBase) -> tuple[int, bytes]:
@@ -143,28 +167,3 @@ def _skip_blank(stream: io.BufferedIOBase) -> tuple[int, bytes]:
         if rest:
             return lines, rest[:1]
     return lines, b""
-
-
-def _element_end(text: str, at: int) -> int | None:
-    """Return where the array element that begins at ``at`` ends, by its brackets alone, or None.
-
-    Whether it is good JSON is for the event's own checks to say: a bad element must not take the others along.
-    """
-    if text[at] not in "{[":
-        found = _SCALAR.match(text, at)
-        return found.end() if found else None
-    depth = 0
-    for token in _TOKEN.finditer(text, at):
-        if token.group() in "{[":
-            depth += 1
-        elif token.group() in "}]":
-            depth -= 1
-            if depth == 0:
-                return token.end()
-    return None
-
-
-def _skip(text: str, at: int, characters: str) -> int:
-    while at < len(text) and text[at] in characters:
-        at += 1
-    return at

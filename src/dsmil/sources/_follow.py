@@ -46,16 +46,24 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     #: Lines read.
     line: int = 0
+    #: Lines read whose records are not published, or that later lines cannot be read without.
+    held: tuple[RawRecord, ...] = ()
 
 
 class Follower:
     """Reads the whole lines that a file has now, and goes on with the next generation when it is rotated."""
 
     def __init__(
-        self, path: Path, position: Position | None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path,
+        position: Position | None,
+        *,
+        trims: bytes = b" \t\r\n",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin at ``position``, or at the start of the file that is there now."""
+        """Begin at ``position``, or at the start of the file that is there now; ``trims`` is cut off the lines."""
         self.path = path
+        self._trims = trims
         #: What could not be read, in words.
         self.problems: list[str] = []
         #: Why the file that is there cannot be opened; empty when it can, or when there is none.
@@ -229,8 +237,8 @@ class Follower:
                 break
             self._offset += length
             self._line += 1
-            text = line.strip()
-            if text:
+            text = line.strip(self._trims)
+            if text and not text.isspace():
                 records.append(RawRecord(text, f"{self.path}:{self._line}", max(length - len(line), 0)))
         if self._head_bytes < min(_HEAD_BYTES, self._offset):
             self._head_bytes = min(_HEAD_BYTES, self._offset)
