@@ -1,0 +1,1 @@
+"""Listeners: what senders push to this host, into ``L3_IN``."""
