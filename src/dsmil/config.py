@@ -42,6 +42,11 @@ VARIABLES: Final = {
     "DSMIL_DEVICE_ID": "device_id",
     "DSMIL_LAYER": "layer",
     "DSMIL_STATE_DIR": "state_dir",
+    "DSMIL_RULES": "rules",
+    "DSMIL_LISTEN": "listen",
+    "DSMIL_LISTEN_KEY": "listen_key",
+    "DSMIL_LISTEN_FROM": "listen_from",
+    "DSMIL_FEEDS": "feeds_dir",
 }
 
 
@@ -102,8 +107,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layer: int = 8
     #: DSMIL_STATE_DIR
     state_dir: Path = Path()
+    #: DSMIL_FEEDS: directory of the user's own feeds; empty means none. What lies there is run as code.
+    feeds_dir: str = ""
     #: Whether the state directory was named rather than left at its default.
     state_dir_explicit: bool = False
+    #: DSMIL_RULES: folders of Sigma rules, with colons between; the product's own are used as well.
+    rules: str = ""
+    #: DSMIL_LISTEN: listeners of `dsmil up`, as the words after `dsmil listen`; `;` parts them.
+    listen: str = ""
+    #: DSMIL_LISTEN_KEY: the key of HTTP pushes, instead of a file of keys.
+    listen_key: Secret = Secret("")
+    #: DSMIL_LISTEN_FROM: broker of a list, when it is another one.
+    listen_from: Secret = Secret("")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         env = os.environ if environ is None else environ
         state_dir = env.get("DSMIL_STATE_DIR", "")
         return cls(
-            redis_url=Secret(_address(env)),
+            redis_url=Secret(_address(env, "REDIS_URL")),
             redis_host=env.get("REDIS_HOST", "") or "localhost",
             redis_port=_number(env, "REDIS_PORT", 6379, int, low=1, high=65535),
             redis_db=_number(env, "REDIS_DB", 0, int, low=0, high=_MOST),
@@ -136,6 +151,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             layer=_number(env, "DSMIL_LAYER", 8, int, low=8, high=8),
             state_dir=Path(state_dir).expanduser() if state_dir else default_state_dir(env),
             state_dir_explicit=bool(state_dir),
+            rules=env.get("DSMIL_RULES", ""),
+            listen=env.get("DSMIL_LISTEN", ""),
+            listen_key=Secret(env.get("DSMIL_LISTEN_KEY", "")),
+            listen_from=Secret(_address(env, "DSMIL_LISTEN_FROM")),
+            feeds_dir=env.get("DSMIL_FEEDS", ""),
         )
 
     def replace(self, **changes: object) -> Settings:
@@ -175,11 +195,11 @@ def _number(env: Mapping[str, str], key: str, default: T, cast: Callable[[str], 
     return value
 
 
-def _address(env: Mapping[str, str]) -> str:
-    url = env.get("REDIS_URL", "")
+def _address(env: Mapping[str, str], key: str) -> str:
+    url = env.get(key, "")
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         scheme = url.split(":", 1)[0][:20]
-        msg = f"REDIS_URL has the scheme {scheme!r}; use redis://, rediss:// or unix://"
+        msg = f"{key} has the scheme {scheme!r}; use redis://, rediss:// or unix://"
         raise ConfigError(msg)
     return url
 

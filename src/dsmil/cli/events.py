@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dsmil.cli._events import soc_line
+from dsmil.cli._events import said, soc_line
 from dsmil.cli._shared import AS_JSON, console, open_store, print_json, state_dir_option
 
 
@@ -18,18 +18,26 @@ from dsmil.cli._shared import AS_JSON, console, open_store, print_json, state_di
     help="How many of the newest events.",
 )
 @click.option("--severity", type=click.Choice(["LOW", "MEDIUM", "HIGH", "CRITICAL"], case_sensitive=False))
+@click.option("--ocsf", is_flag=True, help="Print OCSF Detection Findings, one a line, oldest first.")
 @AS_JSON
 @state_dir_option
-def COMMAND(*, limit: int, severity: str | None, as_json: bool) -> int:
+def COMMAND(*, limit: int, severity: str | None, ocsf: bool, as_json: bool) -> int:
     """Show the newest SOC events of the hot store, oldest of them first. JSON: newest first.
 
     \b
     Examples:
       dsmil events --severity critical
       dsmil events -n 500 --json | jq '.[].event_id'
+      dsmil events -n 1000000 --ocsf > findings.json
     """
     with open_store() as db:
         rows = db.get_recent_soc_events(limit=limit, severity=severity)
+    if ocsf:
+        from dsmil.fusion.ocsf import detection_finding
+
+        for row in reversed(rows):
+            print_json(detection_finding(row, said(row)))
+        return 0
     if as_json:
         print_json(rows)
         return 0

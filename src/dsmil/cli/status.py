@@ -53,6 +53,19 @@ def _show(screen: Console, found: dict[str, Any]) -> None:
         _streams(screen, found["broker"]["streams"])
     if "devices" in found["store"]:
         _store(screen, found["store"])
+    for listener in found["listeners"]:
+        _listener(screen, listener)
+
+
+def _listener(screen: Console, word: dict[str, Any]) -> None:
+    """Show where one listens and what became of what came in."""
+    places = ", ".join(safe(place, 60) for place in word["endpoints"])
+    sums = ("received", "published", "dead", "dropped")
+    figures = ", ".join(f"{word[name]:,} {name}" for name in sums)
+    line = f"listener {places} ({safe(word['name'])}): {figures}, {word['connections']} connections"
+    screen.print(
+        f"{line}; {safe(word['problem'])}" if word["problem"] else line, style="red" if word["problem"] else ""
+    )
 
 
 def _watch(*, as_json: bool) -> NoReturn:

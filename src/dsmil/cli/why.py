@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dsmil.cli._errors import NO
-from dsmil.cli._shared import AS_JSON, clock, console, open_store, print_json, safe, state_dir_option
+from dsmil.cli._shared import (
+    AS_JSON,
+    clock,
+    console,
+    open_store,
+    print_json,
+    rules_option,
+    safe,
+    settings,
+    state_dir_option,
+)
 
 if TYPE_CHECKING:
     from dsmil.fusion.explain import Step
@@ -24,6 +35,7 @@ _STYLES = {
 @click.command("why")
 @click.argument("event_id")
 @AS_JSON
+@rules_option
 @state_dir_option
 def COMMAND(*, event_id: str, as_json: bool) -> int:
     """Tell how an event came to be what it is: source, detection, fusion, escalation, publication.
@@ -34,8 +46,12 @@ def COMMAND(*, event_id: str, as_json: bool) -> int:
     Example:
       dsmil why "$(dsmil events -n 1 --json | jq -r '.[0].event_id')"
     """
+    from dsmil.infrastructure.instance import StateDir
     from dsmil.services.why import find_steps
 
+    running = StateDir(settings().state_dir).running()
+    if running is not None and running.rules:
+        os.environ.setdefault("DSMIL_RULES", running.rules)
     with open_store() as db:
         steps = find_steps(event_id, db)
     if steps is None:

@@ -53,7 +53,7 @@ def encode(event: Event) -> bytes:
 def encode_bounded(event: Event, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
     """Return the wire form; raises EventInvalid when it is larger than its readers accept."""
     raw = encode(event)
-    _check_size(raw, max_bytes)
+    check_size(raw, max_bytes)
     return raw
 
 
@@ -82,24 +82,31 @@ def decode(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES, fallback: Fallback |
 
     ``fallback`` supplies id and time to foreign documents that carry none.
     """
-    _check_size(raw, max_bytes)
+    event = decode_wire(raw, max_bytes)
+    if event is None:
+        return _from_fields(parse_object(raw, max_bytes=max_bytes), fallback, Event, _EVENT_FIELDS)
+    return event
+
+
+def decode_wire(raw: bytes, max_bytes: int = MAX_EVENT_BYTES) -> Event | None:
+    """Return the event whose wire form is exactly ``raw``; None when the slow path has to say what ``raw`` is.
+
+    Raises EventInvalid when it is too large.
+    """
+    check_size(raw, max_bytes)
     try:
         event = _decode(raw)
-        if _is_clean(event, raw):
-            check(event)
-            return event
+        return event if _is_clean(event, raw) else None
     except _DECODER_ERRORS:
-        pass  # the slow path finds out what is wrong, or that nothing is
-    return _from_fields(parse_object(raw, max_bytes=max_bytes), fallback, Event, _EVENT_FIELDS)
+        return None
 
 
 def decode_soc(raw: bytes) -> SocEvent:
     """Return the SOC event that ``raw`` says; raises EventInvalid when it says none."""
-    _check_size(raw, MAX_FUSED_BYTES)
+    check_size(raw, MAX_FUSED_BYTES)
     try:
         event = _decode_soc(raw)
         if _is_clean(event, raw):
-            check(event)
             return event
     except _DECODER_ERRORS:
         pass
@@ -127,7 +134,7 @@ def decode_entry(fields: dict[bytes, bytes], *, max_bytes: int, fallback: Fallba
     document = fields.get(EVENT_FIELD.encode())
     if document is not None and len(fields) == 1:
         return decode(document, max_bytes=max_bytes, fallback=fallback)
-    _check_size(b"".join(part for pair in fields.items() for part in pair), max_bytes)
+    check_size(b"".join(part for pair in fields.items() for part in pair), max_bytes)
     try:
         texts = {name.decode(): value.decode() for name, value in fields.items()}
     except UnicodeDecodeError as exc:
@@ -167,7 +174,7 @@ def _typed(texts: dict[str, str]) -> dict[str, Any]:
 
 def parse_object(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, Any]:
     """Return the JSON object ``raw`` is, exactly: no key twice, no NaN, no lone surrogate, no deep nesting."""
-    _check_size(raw, max_bytes)
+    check_size(raw, max_bytes)
     try:
         document = _decode_any(raw)
         if not (_encode(document) == raw and _flat_enough(raw)):
@@ -179,13 +186,14 @@ def parse_object(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, A
     return document
 
 
-def _check_size(raw: bytes, max_bytes: int) -> None:
+def check_size(raw: bytes, max_bytes: int) -> None:
+    """Raise EventInvalid when a document is too large."""
     if len(raw) > max_bytes:
         raise EventInvalid("too_large", f"{len(raw)} bytes, at most {max_bytes} are accepted")
 
 
 def _is_clean(event: Event, raw: bytes) -> bool:
-    return event.extra is UNSET and _encode(event) == raw and _flat_enough(raw)
+    return _encode(event) == raw and _flat_enough(raw) and event.extra is UNSET
 
 
 def _flat_enough(raw: bytes) -> bool:
@@ -312,11 +320,20 @@ def _from_fields(
     try:
         event = msgspec.convert(known, kind)
     except (msgspec.ValidationError, OverflowError) as exc:
-        raise EventInvalid("bad_field", str(exc)) from None
-    check(event)
+        raise EventInvalid("bad_field", _wrong(known, str(exc))) from None
+    check(event)  # NaN lies within all bounds
     if any(isinstance(entity, dict) and entity.keys() - _ENTITY_FIELDS for entity in known.get("entities", ())):
         extra["entities"] = known["entities"]  # with what we do not know of them
     return event.replace(extra=extra) if extra else event
+
+
+def _wrong(known: dict[str, Any], problem: str) -> str:
+    """Return what is wrong with a field, and its value where one can be shown."""
+    name = problem.rpartition("`$.")[2].rstrip("`")
+    value = known.get(name)
+    if isinstance(value, int) and abs(value) >= 1 << 64:  # it may have too many digits to print
+        value = "a huge number"
+    return problem if value is None else f"{name}={value!r:.60}: {problem}"
 
 
 def _fill_defaults(known: dict[str, Any]) -> None:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from dsmil.events.model import Event
+from dsmil.events.model import Event, Severity
 from dsmil.events.streams import StreamName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as it was read from a stream."""
 
     stream: StreamName
     #: Entry id in that stream; a place, never an identity.
     entry_id: str
     event: Event
+    #: The very bytes that encoding ``event`` gives, where the entry held them; else empty.
+    wire: bytes = b""
 
 
-class Publish(msgspec.Struct, frozen=True):
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """Publish these events to these streams, then acknowledge."""
 
     outputs: tuple[tuple[StreamName, Event], ...]
+
+
+class PublishWire(msgspec.Struct, frozen=True, gc=False):
+    """Publish one event that is there in its wire form already, then acknowledge."""
+
+    stream: StreamName
+    #: What ``codec.encode`` gives for the event.
+    wire: bytes
+    #: Its layer and severity, which are counted.
+    source_layer: int
+    severity: Severity
 
 
 class Drop(msgspec.Struct, frozen=True):
@@ -47,7 +60,7 @@ class Dead(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Outcome = Publish | Drop | Retry | Dead
+Outcome = Publish | PublishWire | Drop | Retry | Dead
 
 
 class Handler(Protocol):
@@ -64,4 +77,17 @@ class Handler(Protocol):
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Answer for each delivery, in order. An exception sends the batch through entry by entry."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A handler that has something to say about itself; its heartbeat and health carry it."""
+
+    def notes(self) -> dict[str, Any]:
+        """Return facts for the heartbeat."""
+        ...
+
+    def checks(self) -> dict[str, str]:
+        """Return check -> empty when it is fine, else what is wrong."""
         ...

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from dsmil.errors import EventInvalid
 from dsmil.events import devices, ids
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_TS: Final = float(1 << 38)  # 48 bits of milliseconds, the room of a time-ordered UUID
+#: Longest event id: room for foreign ones, no more.
+MAX_ID: Final = 200
 _MAX_INTEGER: Final = (1 << 63) - 1
 
 
@@ -35,6 +37,9 @@ class Severity(StrEnum):
     def raised(self, levels: int = 1) -> Severity:
         """Return the severity ``levels`` higher, CRITICAL at most."""
         return _BY_RANK[min(self.rank + levels, len(_BY_RANK) - 1)]
+
+    # That of enumerations is written in Python, and severities are keys on the hot path.
+    __hash__ = str.__hash__
 
     # The values are text because SQL, JSON and people read them; their order is not that of the alphabet.
     def __lt__(self, other: object) -> bool:
@@ -90,17 +95,22 @@ class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+#: The documented ranges: a decoder holds to them, and :func:`check` what a program makes.
+_Time = Annotated[float, Meta(ge=0, lt=MAX_TS)]
+_Natural = Annotated[int, Meta(ge=0, le=_MAX_INTEGER)]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One event, as documented in ``docs/events.md``."""
 
     #: UUID; time-ordered when made here.
-    event_id: str
+    event_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
     #: When it happened, Unix seconds.
-    ts: float
+    ts: _Time
     #: Device that saw or found it, 0-103.
-    source_device: int
+    source_device: Annotated[int, Meta(ge=0, le=devices.LAST_DEVICE)]
     #: Layer of that device, 2-9.
-    source_layer: int
+    source_layer: Annotated[int, Meta(ge=devices.FIRST_LAYER, le=devices.LAST_LAYER)]
     category: EventCategory
     severity: Severity
     #: Free JSON object.
@@ -109,18 +119,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str
     compartment: str
     #: 0x8000 + 3 * device + offset.
-    token_id: int
+    token_id: _Natural
     #: Clearance of the layer: byte 0x0L four times.
-    clearance: int
+    clearance: _Natural
     #: When the fabric received it, Unix seconds; set once, on entry.
-    ingest_ts: float
+    ingest_ts: _Time
     #: Shared by all revisions of a growing group.
     correlation_id: str = ""
     entities: tuple[Entity, ...] = ()
     #: ATT&CK technique ids.
     techniques: tuple[str, ...] = ()
     #: Confidence of whoever found it, 0-1.
-    score: float | None = None
+    score: Annotated[float, Meta(ge=0, le=1)] | None = None
     #: Ids of the events it rests on.
     evidence: tuple[str, ...] = ()
     #: Where the raw record came from: ``file:line``, a peer, a unit.
@@ -143,7 +153,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return fields
 
 
-class SocEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+class SocEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the SOC Router publishes: the Layer 3/4 output, its own id kept, and how it was judged."""
 
     #: Severity before escalation.
@@ -242,15 +252,15 @@ def create_event(
 
 
 def check(event: Event) -> None:
-    """Raise EventInvalid unless every field is within its documented range."""
+    """Raise EventInvalid unless every field is within its documented range; a decoder has seen to that already."""
     if not (0 <= event.source_device <= devices.LAST_DEVICE):
         raise EventInvalid("bad_field", f"source_device={_shown(event.source_device)} is not 0-103")
     if not (devices.FIRST_LAYER <= event.source_layer <= devices.LAST_LAYER):
         raise EventInvalid("bad_field", f"source_layer={_shown(event.source_layer)} is not 2-9")
     if not isinstance(event.payload, dict):
         raise EventInvalid("bad_field", f"payload is {type(event.payload).__name__}, not an object")
-    if not event.event_id or len(event.event_id) > 200:  # noqa: PLR2004 - room for foreign ids, no more
-        raise EventInvalid("bad_field", f"event_id has {len(event.event_id)} characters, not 1-200")
+    if not 0 < len(event.event_id) <= MAX_ID:
+        raise EventInvalid("bad_field", f"event_id has {len(event.event_id)} characters, not 1-{MAX_ID}")
     _check_time("ts", event.ts)
     _check_time("ingest_ts", event.ingest_ts)
     for name, number in (("token_id", event.token_id), ("clearance", event.clearance)):

@@ -46,13 +46,13 @@ def fuse(event: Event, stream: StreamName, reading: Reading | None) -> SocEvent:
         **fields,
         original_severity=event.severity,
         escalation=reasons,
-        signals=_signals(event, stream),
+        signals=signals(event, stream),
         shrink_metrics=None if reading is None else reading.snapshot(),
         l8_enrichment=EMPTY_ENRICHMENT,
     )
 
 
-def _signals(event: Event, stream: StreamName) -> dict[str, Any]:
+def signals(event: Event, stream: StreamName) -> dict[str, Any]:
     """Return what the layer said, in the documented shape of that layer."""
     said = _said(event.payload)
     if stream is StreamName.L4_OUT:

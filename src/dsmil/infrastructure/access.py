@@ -130,6 +130,16 @@ def producing() -> tuple[Grant, ...]:
     )
 
 
+def emptying() -> tuple[Grant, ...]:
+    """Return what moving Redis lists into the fabric needs, for the lists ``suricata`` and ``dsmil:from:*``."""
+    lists = ("suricata", "dsmil:from:*", "dsmil:list:*")
+    own = ("dsmil:list:*",)
+    return (
+        Grant(commands=("llen", "lmove"), reads=lists, writes=lists),
+        Grant(commands=("get", "set", "del", "lrange"), reads=own, writes=own),
+    )
+
+
 def looking() -> tuple[Grant, ...]:
     """Return what people and monitoring need to see everything and to change nothing."""
     streams = (*(stream.value for stream in StreamName), DEAD_LETTERS)

@@ -131,6 +131,8 @@ class Broker:
             "--dir", str(self._dir), "--appendonly", "yes",
             "--appendfsync", "always" if self._durable else "everysec",
             "--save", "", "--daemonize", "no",
+            # Compressing while the append-only file is written anew takes a core from the services for seconds.
+            "--rdbcompression", "no", "--auto-aof-rewrite-min-size", "256mb",
             "--maxmemory", str(self._max_bytes), "--maxmemory-policy", "noeviction",
             "--logfile", str(self.log),
         ]

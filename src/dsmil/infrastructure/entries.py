@@ -13,15 +13,17 @@ import redis
 
 from dsmil.errors import EventInvalid
 from dsmil.events import codec
-from dsmil.events.streams import StreamName
+from dsmil.events.handling import Delivery
+from dsmil.events.streams import EVENT_FIELD, StreamName
 
 if TYPE_CHECKING:
     from dsmil.events.model import Event
 
+_EVENT: Final = EVENT_FIELD.encode()
 _READING: Final = ("XREAD", "XREADGROUP", "XRANGE", "XREVRANGE", "XAUTOCLAIM")
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One stream entry. ``fields`` is None when it was trimmed while it was pending."""
 
     stream: StreamName
@@ -48,6 +50,15 @@ class Entry(msgspec.Struct, frozen=True):
         fallback = codec.Fallback(self.place, id_order(self.entry_id)[0] / 1000)
         return codec.decode_entry(self.fields or {}, max_bytes=max_bytes, fallback=fallback)
 
+    def delivery(self) -> Delivery:
+        """Return the event it holds for a service; raises EventInvalid when it holds none."""
+        fields = self.fields or {}
+        wire = fields.get(_EVENT, b"") if len(fields) == 1 else b""
+        event = codec.decode_wire(wire) if wire and not self.repeated else None
+        if event is None:
+            return Delivery(stream=self.stream, entry_id=self.entry_id, event=self.event())
+        return Delivery(stream=self.stream, entry_id=self.entry_id, event=event, wire=wire)
+
 
 def id_order(entry_id: str) -> tuple[int, int]:
     """Return the sort key of an entry id."""
@@ -69,7 +80,14 @@ def _as_sent(reply: Any, **_options: Any) -> Any:  # noqa: ANN401 - any reply
 
 def entries_of(stream: StreamName, rows: Any) -> list[Entry]:  # noqa: ANN401 - a plain reply
     """Return the entries of a plain reply: [[id, [name, value, ...]], ...]."""
-    return [_entry(stream, row[0].decode(), row[1]) for row in rows if row is not None]
+    # One field is the usual case, and each entry of a busy stream goes through here.
+    return [
+        Entry(stream, row[0].decode(), {row[1][0]: row[1][1]})
+        if row[1] and len(row[1]) == 2  # noqa: PLR2004 - a name and a value
+        else _entry(stream, row[0].decode(), row[1])
+        for row in rows
+        if row is not None
+    ]
 
 
 def streams_of(reply: Any) -> list[tuple[StreamName, list[Entry]]]:  # noqa: ANN401 - a plain reply
@@ -84,8 +102,6 @@ def streams_of(reply: Any) -> list[tuple[StreamName, list[Entry]]]:  # noqa: ANN
 def _entry(stream: StreamName, entry_id: str, flat: list[bytes] | None) -> Entry:
     if not flat:
         return Entry(stream, entry_id, None)
-    if len(flat) == 2:  # noqa: PLR2004 - one field, the usual case
-        return Entry(stream, entry_id, {flat[0]: flat[1]})
     names = flat[::2]
     fields = dict(zip(names, flat[1::2], strict=True))
     if len(fields) == len(names):

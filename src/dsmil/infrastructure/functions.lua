@@ -6,6 +6,7 @@
 --   ARGV  1 group  2 consumer  3 first id  4 last id (range of the batch)  then for each entry
 --         id, verdict and its arguments:
 --           'P' n, then n times (index into KEYS, body)     publish, count `published` and `outputs`
+--           'P<index>' body                                 the same with one output, the usual case
 --           'D' field                                       drop, count `field`
 --           'X' n, then n times (name, value)               dead-letter, count `dead`
 --   Returns {error text or '', number settled, ids not settled ...}.
@@ -19,13 +20,13 @@
 -- these keys, and which revision this is. A right that is missing would otherwise show in the middle of a batch.
 
 local PAGE = 500
-local REVISION = '3'
+local REVISION = '4'
 
 local function held(stream, group, consumer, first, last)
   local ids, from = {}, first
   while true do
     local page = redis.call('XPENDING', stream, group, from, last, PAGE, consumer)
-    for _, row in ipairs(page) do ids[row[1]] = true end
+    for i = 1, #page do ids[page[i][1]] = true end
     if #page < PAGE then return ids end
     from = '(' .. page[#page][1]
   end
@@ -74,7 +75,9 @@ local function settle(keys, args)
 
   local mine = held(stream, group, consumer, args[3], args[4])
   local done, missed, counts, failed = {}, {}, {}, ''
-  local i = 5
+  local i, total = 5, 0
+  local one = {}
+  for k = 5, #keys do one['P' .. k] = keys[k] end
 
   while i <= #args do
     local id, verdict = args[i], args[i + 1]
@@ -82,7 +85,14 @@ local function settle(keys, args)
     local counter, outputs = nil, 0
     i = i + 2
 
-    if verdict == 'P' then
+    if one[verdict] then
+      if active then
+        local err = error_of(redis.pcall('XADD', one[verdict], '*', 'event', args[i]))
+        if err then failed = err else outputs = 1 end
+      end
+      counter = 'published'
+      i = i + 1
+    elseif verdict == 'P' then
       local n = tonumber(args[i])
       if active then
         for k = 0, n - 1 do
@@ -113,7 +123,7 @@ local function settle(keys, args)
       done[#done + 1] = id
       mine[id] = nil
       counts[counter] = (counts[counter] or 0) + 1
-      if outputs > 0 then counts['outputs'] = (counts['outputs'] or 0) + outputs end
+      total = total + outputs
     else
       missed[#missed + 1] = id
     end
@@ -126,6 +136,7 @@ local function settle(keys, args)
       redis.call('HDEL', attempts, unpack(done, from, till))
     end
   end
+  if total > 0 then counts['outputs'] = total end
   for field, n in pairs(counts) do redis.call('HINCRBY', ledger, field, n) end
   return {failed, #done, unpack(missed)}
 end

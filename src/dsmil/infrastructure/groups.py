@@ -6,22 +6,19 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import msgspec
 import redis
 
 from dsmil.errors import BusRefused, GroupLost, LoginRefused, NotAllowed
 from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
-from dsmil.infrastructure.entries import Entry, entries_of, reading_client, streams_of
+from dsmil.infrastructure.entries import Entry, entries_of, id_order, reading_client, streams_of
+from dsmil.infrastructure.packed import call_packed
+from dsmil.infrastructure.settling import Settled, Verdict, packed_settlement, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-#: Entries of one server-side call: above this the server would stop the whole bus for too long.
-MAX_SETTLE: Final = 500
-#: Bytes of outputs after which a call is cut as well.
-MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 _CLAIM_PAGE: Final = 100
 #: Where a new group begins: with everything that is there. From `$` it would never see what came before it.
 FIRST_ENTRY: Final = "0"
@@ -29,34 +26,6 @@ FIRST_ENTRY: Final = "0"
 EPOCH_KEY: Final = "dsmil:epoch"
 _REMEDY: Final = "run `dsmil init` as the admin user"
 _RIGHTS: Final = "give it the rights that `dsmil acl` prints"
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What to do with one entry, in the terms of the server-side function."""
-
-    entry: Entry
-    #: ``P`` publish, ``D`` drop, ``X`` dead letter.
-    kind: str
-    #: For ``P``: stream and body of each output.
-    outputs: tuple[tuple[str, bytes], ...] = ()
-    #: For ``D``: the ledger field to count.
-    counter: str = ""
-    #: For ``X``: fields of the dead letter.
-    letter: tuple[tuple[str, bytes], ...] = ()
-    #: The event's id, once it is known to be one.
-    event_id: str = ""
-    #: For ``P``: (layer, severity) of each output, for the counts by layer.
-    layers: tuple[tuple[int, str], ...] = ()
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """What the server did."""
-
-    done: int
-    #: Entry ids that were left alone: no longer ours, or behind the error.
-    missed: frozenset[str]
-    #: Error of the output that stopped the batch, or empty.
-    error: str
 
 
 def ledger_key(stream: str, group: str) -> str:
@@ -280,7 +249,7 @@ class GroupReader:
     def settle(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
         """Settle entries of one stream in one fenced server-side call (several when the batch is large)."""
         done, missed, error = 0, set[str](), ""
-        for part in _parts(sorted(verdicts, key=lambda v: v.entry.order)):
+        for part in parts(sorted(verdicts, key=_order)):
             if error:
                 missed.update(v.entry.entry_id for v in part)
                 continue
@@ -292,29 +261,10 @@ class GroupReader:
 
     def _call(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
         keys = [stream.value, ledger_key(stream, self.group), attempts_key(stream, self.group), DEAD_LETTERS]
-        index: dict[str, int] = {}
-        first, last = verdicts[0].entry.entry_id, verdicts[-1].entry.entry_id
-        args: list[str | bytes | int] = [self.group, self.consumer, first, last]
-        for verdict in verdicts:
-            args += (verdict.entry.entry_id, verdict.kind)
-            if verdict.kind == "P":
-                args.append(len(verdict.outputs))
-                for target, body in verdict.outputs:
-                    if target not in index:
-                        keys.append(target)
-                        index[target] = len(keys)
-                    args += (index[target], body)
-            elif verdict.kind == "D":
-                args.append(verdict.counter)
-            else:
-                args.append(len(verdict.letter))
-                for name, value in verdict.letter:
-                    args += (name, value)
+        command, length = packed_settlement(keys, self.group, self.consumer, verdicts)
         try:
             with translated(f"settling on {stream}"):
-                reply: Any = self._client.execute_command(  # type: ignore[no-untyped-call]
-                    "FCALL", "dsmil_settle", len(keys), *keys, *args
-                )
+                reply: Any = call_packed(self._client, command, length)
         except BusRefused as exc:
             if "Function not found" in str(exc):  # the broker was replaced or flushed of its functions
                 raise GroupLost(str(exc)) from exc
@@ -324,14 +274,5 @@ class GroupReader:
         return Settled(done, frozenset(missed), error)
 
 
-def _parts(verdicts: Sequence[Verdict]) -> Iterable[Sequence[Verdict]]:
-    """Cut a batch where a single call would hold the server for too long."""
-    start, size = 0, 0
-    for i, verdict in enumerate(verdicts):
-        weight = sum(len(body) for _, body in verdict.outputs) + sum(len(v) for _, v in verdict.letter)
-        if i > start and (i - start >= MAX_SETTLE or size + weight > MAX_SETTLE_BYTES):
-            yield verdicts[start:i]
-            start, size = i, 0
-        size += weight
-    if verdicts[start:]:
-        yield verdicts[start:]
+def _order(verdict: Verdict) -> tuple[int, int]:
+    return id_order(verdict.entry.entry_id)

@@ -7,7 +7,7 @@ raising, and log why. Services use :mod:`dsmil.infrastructure.groups`, which rai
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -16,8 +16,9 @@ from dsmil.config import Settings
 from dsmil.errors import DsmilError, EventInvalid
 from dsmil.events import codec
 from dsmil.events.model import Event, EventCategory, Severity, create_event
-from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, EVENT_FIELD, StreamName
+from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
 from dsmil.infrastructure import groups
+from dsmil.infrastructure.adding import add_all
 from dsmil.infrastructure.broker_picture import stream_shape
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import reading_client, streams_of
@@ -107,10 +108,7 @@ class RedisStreamsClient:
         """
         self._admission.check(self.client)
         with translated(f"publishing to {stream}"):
-            pipeline = self.client.pipeline(transaction=False)
-            for body in bodies:
-                pipeline.xadd(stream, {EVENT_FIELD: body})
-            return [cast("bytes", entry_id).decode() for entry_id in pipeline.execute()]
+            return [entry_id.decode() for entry_id in add_all(self.client, stream.value, bodies)]
 
     def read(
         self, stream: StreamName | str, count: int = 100, last_id: str = "0-0", block_ms: int | None = None

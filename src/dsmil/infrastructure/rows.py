@@ -6,13 +6,11 @@ import contextlib
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from dsmil.events.model import Event, SocEvent
 
 _encode: Final = msgspec.json.Encoder().encode
-#: Event fields without a column of their own; together they are the column ``context``.
-_CONTEXT: Final = ("entities", "techniques", "evidence", "origin", "flags")
 #: Columns that hold JSON and are returned decoded.
 _JSON: Final = frozenset(
     {"payload", "signals", "shrink_metrics", "l8_enrichment", "escalation", "context"}
@@ -27,25 +25,52 @@ def json_text(value: object) -> str:
     return _encode(value).decode()
 
 
-def _context(event: Event, *, more: bool) -> str | None:
-    """Return what has no column: entities, techniques, evidence, origin, flags, and unknown fields."""
-    found: dict[str, Any] = {name: value for name in _CONTEXT if (value := getattr(event, name))}
-    if more:  # the raw table has columns for neither of these, the SOC table for both
-        if event.correlation_id:
-            found["correlation_id"] = event.correlation_id
-        if event.score is not None:
-            found["score"] = event.score
-    else:
-        found["source"] = event.source
-        found["compartment"] = event.compartment
-    if event.extra is not UNSET:
-        found["extra"] = event.extra
-    return json_text(found) if found else None
+class _RawContext(msgspec.Struct, omit_defaults=True, gc=False):
+    """The column ``context`` of the raw table: what has no column of its own there."""
+
+    entities: Any = ()
+    techniques: Any = ()
+    evidence: Any = ()
+    origin: str = ""
+    flags: Any = ()
+    correlation_id: str = ""
+    score: float | None = None
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class _SocContext(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """The column ``context`` of the SOC table."""
+
+    entities: Any = ()
+    techniques: Any = ()
+    evidence: Any = ()
+    origin: str = ""
+    flags: Any = ()
+    source: str
+    compartment: str
+    extra: dict[str, Any] | UnsetType = UNSET
 
 
 def raw_row(event: Event, stream_id: str | None = None) -> Row:
     """Return the row of ``raw_events_fast`` for an event as it was before the router judged it."""
     severity = event.original_severity if isinstance(event, SocEvent) else event.severity
+    # As text: LIKE and the JSON functions do not look into blobs.
+    return raw_columns(event, event.category.value, severity.value, json_text(event.payload), stream_id)
+
+
+def raw_columns(event: Event, category: str, severity: str, payload: str, stream_id: str | None) -> Row:
+    """Return the row of ``raw_events_fast``, with what is text already."""
+    context = _RawContext(
+        event.entities,
+        event.techniques,
+        event.evidence,
+        event.origin,
+        event.flags,
+        event.correlation_id,
+        event.score,
+        event.extra,
+    )
+    told = _encode(context)
     return (
         event.ts,
         event.event_id,
@@ -53,36 +78,71 @@ def raw_row(event: Event, stream_id: str | None = None) -> Row:
         event.source_layer,
         event.source,
         event.compartment,
-        event.category.value,
-        severity.value,
-        json_text(event.payload),  # as text: LIKE and the JSON functions do not look into blobs
+        category,
+        severity,
+        payload,
         event.token_id,
         event.clearance,
         event.ingest_ts,
-        _context(event, more=True),
+        None if told == b"{}" else told.decode(),
         stream_id,
     )
 
 
 def soc_row(event: SocEvent, stream_id: str | None = None) -> Row:
     """Return the row of ``soc_events_cache`` for a fused event."""
-    return (
-        event.ts,
-        event.event_id,
-        event.severity.value,
-        event.category.value,
-        event.source_device,
-        event.source_layer,
+    documents = (
         json_text(event.signals),
         None if event.shrink_metrics is None else json_text(event.shrink_metrics),
         json_text(event.l8_enrichment),
         json_text(event.payload),
-        event.ingest_ts,
-        event.original_severity.value,
         json_text(event.escalation),
+    )
+    severities = (event.original_severity.value, event.severity.value)
+    return soc_columns(event, event.category.value, severities, documents, stream_id)
+
+
+def soc_columns(
+    event: SocEvent,
+    category: str,
+    severities: tuple[str, str],
+    documents: tuple[str, str | None, str, str, str],
+    stream_id: str | None,
+) -> Row:
+    """Return the row of ``soc_events_cache``, with what is text already.
+
+    ``severities`` are those before and after escalation, ``documents`` are signals, reading, enrichment, payload
+    and escalation.
+    """
+    original, severity = severities
+    signals, reading, enrichment, payload, escalation = documents
+    context = _SocContext(
+        entities=event.entities,
+        techniques=event.techniques,
+        evidence=event.evidence,
+        origin=event.origin,
+        flags=event.flags,
+        source=event.source,
+        compartment=event.compartment,
+        extra=event.extra,
+    )
+    return (
+        event.ts,
+        event.event_id,
+        severity,
+        category,
+        event.source_device,
+        event.source_layer,
+        signals,
+        reading,
+        enrichment,
+        payload,
+        event.ingest_ts,
+        original,
+        escalation,
         event.correlation_id or None,
         event.score,
-        _context(event, more=False),
+        _encode(context).decode(),
         stream_id,
     )
 

@@ -13,6 +13,7 @@ from dsmil.infrastructure.broker_picture import broker_picture
 from dsmil.infrastructure.connection import broker_url, connect, public_url
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.instance import StateDir
+from dsmil.infrastructure.listeners import told
 from dsmil.infrastructure.pressure import heard
 from dsmil.infrastructure.snapshots import Snapshots
 from dsmil.infrastructure.trimming import saved_positions
@@ -45,6 +46,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "state_dir": str(settings.state_dir),
         "broker": _broker(settings),
         "store": _store(settings, now),
+        "listeners": msgspec.to_builtins(told(settings.state_dir, now)),
     }
     found["running"] = _running(found)
     return found

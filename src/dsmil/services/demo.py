@@ -22,7 +22,8 @@ from dsmil.fusion.shrink import alerts, parse_reading
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.retry import pause
 from dsmil.services.wsgi import serve
-from dsmil.sources._feed import RawRecord, Reader, iso_seconds
+from dsmil.sources._feed import RawRecord, Reader
+from dsmil.sources._times import iso_seconds
 from dsmil.sources.suricata_eve import SuricataEve
 
 if TYPE_CHECKING:

@@ -39,6 +39,8 @@ KEEP_S: Final = dict.fromkeys(StreamName, 24 * _HOUR_S) | {StreamName.SOC_EVENTS
 #: How long dead letters are kept; memory that runs short does not shorten it.
 KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
 _ROUND_S: Final = 1.0
+#: How often what is old is removed; when memory runs short, every round.
+_TRIM_EVERY_S: Final = 10.0
 #: Calls of one round for one stream: others have their turn.
 _MOST_CALLS: Final = 20
 _REAP_EVERY_S: Final = 60.0
@@ -71,7 +73,7 @@ class Janitor(PlainPart):
         self._pressure = Pressure()
         #: Who keeps entries of a stream from being removed now.
         self._holders: dict[str, str] = {}
-        self._announced = self._next_reap = 0.0
+        self._announced = self._next_trim = self._next_reap = 0.0
         self._log = log.get(self.name)
 
     @staticmethod
@@ -117,10 +119,12 @@ class Janitor(PlainPart):
 
     def _round(self, client: redis.Redis, trimmer: Trimmer) -> None:
         self._watch(client)
-        for stream in StreamName:
-            self._trim(trimmer, stream)
-        letters = trimmer.trim_letters(self._oldest(KEEP_LETTERS_S))
-        self._count("DEAD_LETTERS", "trimmed", letters)
+        if self._pressure.tidy or time.monotonic() >= self._next_trim:
+            self._next_trim = time.monotonic() + _TRIM_EVERY_S
+            for stream in StreamName:
+                self._trim(trimmer, stream)
+            letters = trimmer.trim_letters(self._oldest(KEEP_LETTERS_S))
+            self._count("DEAD_LETTERS", "trimmed", letters)
         if time.monotonic() >= self._next_reap:
             self._next_reap = time.monotonic() + _REAP_EVERY_S
             for stream, groups in self._groups.items():

@@ -59,6 +59,8 @@ def source_letter(record: RawRecord, cause: EventInvalid, feed: str, now: float)
     }
     if record.cut:
         fields["truncated"] = f"the last {record.cut} bytes were not kept".encode()
+    if record.head:
+        fields["head"] = record.head[:MAX_RAW_BYTES]
     return fields | _kept(record.raw)
 
 
@@ -110,12 +112,14 @@ class Letter(msgspec.Struct, kw_only=True, omit_defaults=True):
     form: str = ""
     truncated: str = ""
     raw: bytes = b""
+    #: What stands elsewhere in the file and is needed to read ``raw``.
+    head: bytes = b""
 
     @classmethod
     def parse(cls, entry_id: str, fields: dict[bytes, bytes]) -> Letter:
         """Return the letter that a DEAD_LETTERS entry holds; foreign fields are left out."""
         known = {k.decode(errors="replace"): v for k, v in fields.items()}
-        raw = known.pop("raw", b"")
+        raw, head = known.pop("raw", b""), known.pop("head", b"")
         texts: dict[str, Any] = {
             k: v.decode(errors="replace") for k, v in known.items() if k in cls.__struct_fields__
         }
@@ -125,7 +129,7 @@ class Letter(msgspec.Struct, kw_only=True, omit_defaults=True):
                 texts[name] = cast(texts.get(name, ""))
                 continue
             texts.pop(name, None)
-        return msgspec.convert({**texts, "id": entry_id, "raw": raw}, cls)
+        return msgspec.convert({**texts, "id": entry_id, "raw": raw, "head": head}, cls)
 
 
 def read_letters(settings: Settings, limit: int | None) -> tuple[list[Letter], int]:

@@ -132,6 +132,47 @@ SILENT: Final = MetricName(
     meaning="Producers that used to speak and have fallen silent.",
     unit="producers",
 )
+LISTEN_RECORDS: Final = MetricName(
+    name="dsmil_listen_records",
+    kind="counter",
+    meaning="Records that a listener has received at an endpoint, good and bad ones.",
+    unit="records since the process started",
+    labels=("endpoint",),
+)
+LISTEN_BYTES: Final = MetricName(
+    name="dsmil_listen_bytes",
+    kind="counter",
+    meaning="Bytes that a listener has received at an endpoint.",
+    unit="bytes since the process started",
+    labels=("endpoint",),
+)
+LISTEN_CONNECTIONS: Final = MetricName(
+    name="dsmil_listen_connections",
+    kind="gauge",
+    meaning="Connections that are open at an endpoint.",
+    unit="connections",
+    labels=("endpoint",),
+)
+LISTEN_REFUSED: Final = MetricName(
+    name="dsmil_listen_refused",
+    kind="counter",
+    meaning="Connections and requests that an endpoint has turned away or closed, by reason.",
+    unit="connections or requests since the process started",
+    labels=("endpoint", "reason"),
+)
+LISTEN_DROPPED: Final = MetricName(
+    name="dsmil_listen_dropped",
+    kind="counter",
+    meaning="Records lost on their way: dropped by the kernel (`kernel`), or still waiting at a stop (`stopped`).",
+    unit="records since the process started",
+    labels=("endpoint", "reason"),
+)
+LISTEN_WAITING: Final = MetricName(
+    name="dsmil_listen_waiting_bytes",
+    kind="gauge",
+    meaning="Memory of what a listener has received and the broker does not have yet.",
+    unit="bytes",
+)
 #: Operator readings, by column of the hot store.
 SHRINK: Final = {
     column: MetricName(
@@ -145,6 +186,7 @@ SHRINK: Final = {
 ALL: Final = (
     *(EVENTS, LAYER_EVENTS, QUERY_DURATION, DEVICE_STATUS, STREAM_LENGTH, STREAM_LAG, DB_SIZE),
     *(LEDGER, IMBALANCE, PENDING, MEMORY_SHARE, SNAPSHOT_TIME, SILENT),
+    *(LISTEN_RECORDS, LISTEN_BYTES, LISTEN_CONNECTIONS, LISTEN_REFUSED, LISTEN_DROPPED, LISTEN_WAITING),
     *SHRINK.values(),
 )
 

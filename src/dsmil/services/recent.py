@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 CAPACITY: Final = 50_000
 
 
-class RecentIds:
+class RecentIds(set[str]):
     """The event ids settled last; bounded, oldest forgotten first."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         """Remember at most ``capacity`` ids."""
+        super().__init__()
         self._capacity = capacity
-        self._ids: dict[str, None] = {}
+        self._order: deque[str] = deque()
 
-    def __contains__(self, event_id: str) -> bool:
-        """Return whether the id was settled lately."""
-        return event_id in self._ids
-
-    def add(self, event_id: str) -> None:
-        """Remember an id. Only once it is settled: one that still may be retried is no duplicate."""
-        self._ids[event_id] = None
-        if len(self._ids) > self._capacity:
-            del self._ids[next(iter(self._ids))]
+    def remember(self, event_ids: Iterable[str]) -> None:
+        """Remember ids. Only once they are settled: one that still may be retried is no duplicate."""
+        fresh = [event_id for event_id in dict.fromkeys(event_ids) if event_id not in self]
+        self.update(fresh)
+        self._order.extend(fresh)
+        while len(self._order) > self._capacity:
+            self.discard(self._order.popleft())

@@ -13,7 +13,7 @@ from dsmil.events import codec
 from dsmil.events.streams import EVENT_FIELD, StreamName
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.entries import Entry
-from dsmil.services.ingest import find_source
+from dsmil.services.feeds import find_source
 from dsmil.sources._feed import RawRecord, Reader
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def _event_of(letter: Letter) -> tuple[StreamName, bytes, str]:
     stream = StreamName(letter.stream)
     if letter.form == "record":
         feed = letter.service.removeprefix("ingest ")
-        event = Reader(find_source(feed)).event(RawRecord(letter.raw, letter.source), letter.first_seen)
+        record = RawRecord(letter.raw, letter.source, head=letter.head)
+        event = Reader(find_source(feed)).event(record, letter.first_seen)
     else:
         fields = _fields_of(letter)
         event = Entry(stream, letter.entry_id, fields).event(codec.MAX_FUSED_BYTES)

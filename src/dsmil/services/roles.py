@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsmil.infrastructure.access import Grant, Role, consuming, looking, preparing, producing
+from dsmil.infrastructure.access import Grant, Role, consuming, emptying, looking, preparing, producing
 from dsmil.services.catalogue import detector_classes, service_classes
 
 
 def roles() -> list[Role]:
     """Return every role, services first."""
     own = [_service(part) for part in (service_classes() | detector_classes()).values()]
-    people = [
+    others = [
         Role(name="ingest", about="`dsmil ingest`, `dsmil publish L3_IN`, your producers", grants=producing()),
+        Role(name="listen", about="`dsmil listen`", grants=(*producing(), *emptying()), keyless=("multi", "exec")),
         Role(
             name="reader",
             about="`dsmil status`, `dsmil tail`, `dsmil dlq`, monitoring",
@@ -21,14 +22,14 @@ def roles() -> list[Role]:
         ),
     ]
     # `dsmil up` runs every service under the one address it was given, so its user needs what all of them need.
-    union: dict[Grant, None] = dict.fromkeys(grant for role in (*own, *people) for grant in role.grants)
+    union: dict[Grant, None] = dict.fromkeys(grant for role in (*own, *others) for grant in role.grants)
     admin = Role(
         name="admin",
         about="`dsmil init`, `dsmil up`",
         grants=(*preparing(), *union),
         keyless=("info", "multi", "exec", "unwatch", "function|load", "function|list", "config|get", "acl|load"),
     )
-    return [*own, *people, admin]
+    return [*own, *others, admin]
 
 
 def _service(part: Any) -> Role:  # noqa: ANN401 - a class that some file offers

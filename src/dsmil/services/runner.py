@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from dsmil import log
 from dsmil.errors import DsmilError, EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
-from dsmil.events.handling import Dead, Delivery, Drop, Handler, Outcome, Publish, Retry
-from dsmil.events.model import Event
+from dsmil.events.handling import Dead, Delivery, Drop, Handler, Outcome, Publish, PublishWire, Retry, Telling
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.connection import broker_url, connect
 from dsmil.infrastructure.consumer import ConsumerName
 from dsmil.infrastructure.entries import Entry
-from dsmil.infrastructure.groups import GroupReader, Verdict
+from dsmil.infrastructure.groups import GroupReader
+from dsmil.infrastructure.settling import Verdict
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.recent import RecentIds
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
 
 #: Entries taken at once when that many are waiting; BATCH_SIZE may ask for more.
-NATURAL_BATCH: Final = 500
+NATURAL_BATCH: Final = 200
 #: How often an entry is handled alone before it becomes a dead letter.
 MAX_ATTEMPTS: Final = 5
 #: Longest single blocking read: stopping and retries must not wait for POLL_TIMEOUT.
-_SLICE_MS: Final = 500
+_SLICE_MS: Final = 1000
 #: An entry held this long without being settled is taken from its holder.
 CLAIM_IDLE_MS: Final = 60_000
 _CLAIM_EVERY_S: Final = 10.0
@@ -47,6 +47,8 @@ _RETRY_LONGEST_S: Final = 30.0
 _MAX_WAITING: Final = 10_000
 #: How long a refused settlement is tried when the process is to stop.
 _DRAIN_S: Final = 5.0
+#: How a verdict is counted; a drop by its own word.
+_OUTCOMES: Final = {"P": "published", "X": "dead"}
 
 
 class Runner(PlainPart):
@@ -59,6 +61,8 @@ class Runner(PlainPart):
         self._handler = handler
         self._settings = settings
         self._clock = clock
+        #: Stream that may be written -> its name, and the most bytes of one event in it.
+        self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
         self._waiting = Waiting()
         self._recent = RecentIds()
         self._next_claim = 0.0
@@ -86,12 +90,14 @@ class Runner(PlainPart):
 
     def vitals(self) -> Vitals:
         """Return how the service is doing."""
+        telling = self._handler if isinstance(self._handler, Telling) else None
         return Vitals(
             name=self.name,
             device_id=self.device_id,
             outcomes=dict(self._outcomes),
             layers=dict(self._layers),
-            checks={"broker": self._problem},
+            notes=telling.notes() if telling else {},
+            checks={"broker": self._problem} | (telling.checks() if telling else {}),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -181,7 +187,8 @@ class Runner(PlainPart):
     def _batch(self, entries: Sequence[Entry]) -> None:
         """Handle entries together; when that fails, one by one."""
         verdicts: list[Verdict] = []
-        ready: list[tuple[Entry, Delivery]] = []
+        ready: list[Entry] = []
+        deliveries: list[Delivery] = []
         again: list[Entry] = []
         ids: set[str] = set()
         for entry in entries:
@@ -192,18 +199,19 @@ class Runner(PlainPart):
                 again.append(entry)  # decided once its twin is settled: the twin may yet be refused
             else:
                 ids.add(screened.event.event_id)
-                ready.append((entry, screened))
+                ready.append(entry)
+                deliveries.append(screened)
         if ready:
             try:
-                outcomes = self._handle([delivery for _, delivery in ready])
+                outcomes = self._handle(deliveries)
             except Exception as exc:  # noqa: BLE001 - a bug in a service must not stop the stream
                 self._log.warning("runner.batch_failed", entries=len(ready), cause=_words(exc), exc_info=True)
                 self._settle(verdicts)
-                for entry, _ in ready:
+                for entry in ready:
                     self._alone(entry)
                 self._again(again)
                 return
-            for (entry, delivery), outcome in zip(ready, outcomes, strict=True):
+            for entry, delivery, outcome in zip(ready, deliveries, outcomes, strict=True):
                 if isinstance(outcome, Retry):
                     self._wait(entry, outcome, tries=1)
                 else:
@@ -266,40 +274,41 @@ class Runner(PlainPart):
             self._log.error("runner.entry_lost", source=entry.place)
             return Verdict(entry, "D", counter="lost")
         try:
-            event = entry.event()
+            delivery = entry.delivery()
         except EventInvalid as exc:
             return self._dead(entry, Dead(exc.cause, exc.detail), event_id="", attempts=1)
-        if event.event_id in self._recent:
+        if delivery.event.event_id in self._recent:
             return Verdict(entry, "D", counter="duplicate")
-        return Delivery(stream=entry.stream, entry_id=entry.entry_id, event=event)
+        return delivery
 
     def _verdict(
-        self, entry: Entry, delivery: Delivery, outcome: Publish | Drop | Dead, *, attempts: int
+        self, entry: Entry, delivery: Delivery, outcome: Publish | PublishWire | Drop | Dead, *, attempts: int
     ) -> Verdict:
         """Turn a handler's outcome into what the server is to do, encoding the outputs."""
         event_id = delivery.event.event_id
-        match outcome:
-            case Drop(reason):
-                return Verdict(entry, "D", counter=f"dropped:{reason}", event_id=event_id)
-            case Dead():
-                return self._dead(entry, outcome, event_id=event_id, attempts=attempts)
-            case Publish(outputs):
-                foreign = [str(stream) for stream, _ in outputs if stream not in self._handler.writes]
-                if foreign:
-                    dead = Dead("output_not_declared", f"published to {foreign[0]}, which `writes` does not name")
-                    return self._dead(entry, dead, event_id=event_id, attempts=attempts)
-                try:
-                    bodies = tuple((stream.value, _encoded(stream, event)) for stream, event in outputs)
-                except EventInvalid as exc:
-                    dead = Dead(f"output_{exc.cause}", exc.detail)
-                    return self._dead(entry, dead, event_id=event_id, attempts=attempts)
-                return Verdict(
-                    entry,
-                    "P",
-                    outputs=bodies,
-                    event_id=event_id,
-                    layers=tuple((e.source_layer, e.severity.value) for _, e in outputs),
-                )
+        if isinstance(outcome, Drop):
+            return Verdict(entry, "D", counter=f"dropped:{outcome.reason}", event_id=event_id)
+        if isinstance(outcome, Dead):
+            return self._dead(entry, outcome, event_id=event_id, attempts=attempts)
+        try:
+            if isinstance(outcome, PublishWire):
+                outputs = [self._output(outcome.stream, outcome.wire)]
+                layers = [(outcome.source_layer, outcome.severity)]
+            else:
+                outputs = [self._output(stream, codec.encode(event)) for stream, event in outcome.outputs]
+                layers = [(event.source_layer, event.severity) for _, event in outcome.outputs]
+        except EventInvalid as exc:
+            dead = Dead(f"output_{exc.cause.removeprefix('output_')}", exc.detail)
+            return self._dead(entry, dead, event_id=event_id, attempts=attempts)
+        return Verdict(entry, "P", outputs=outputs, event_id=event_id, layers=layers)
+
+    def _output(self, stream: StreamName, wire: bytes) -> tuple[str, bytes]:
+        """Return an output as the server is told; EventInvalid when it may not go there."""
+        name, most_bytes = self._writes.get(stream, ("", 0))
+        if not name:
+            raise EventInvalid("output_not_declared", f"published to {stream}, which `writes` does not name")
+        codec.check_size(wire, most_bytes)
+        return name, wire
 
     def _dead(self, entry: Entry, dead: Dead, *, event_id: str, attempts: int) -> Verdict:
         self._log.warning("runner.dead_letter", source=entry.place, cause=dead.cause, detail=dead.detail)
@@ -319,9 +328,8 @@ class Runner(PlainPart):
         failures, give_up = 0, 0.0
         while True:
             settled = self._reader.settle(stream, verdicts)
-            for verdict in verdicts:
-                if verdict.entry.entry_id not in settled.missed:
-                    self._count(verdict)
+            missed = settled.missed
+            self._count(stream, [v for v in verdicts if v.entry.entry_id not in missed] if missed else verdicts)
             if not settled.error:
                 if settled.missed:
                     self._outcomes[stream.value, "fenced"] += len(settled.missed)
@@ -339,20 +347,20 @@ class Runner(PlainPart):
             else:
                 self._stop.wait(pause(failures))
 
-    def _count(self, verdict: Verdict) -> None:
-        stream = verdict.entry.stream.value
-        outcome = {"P": "published", "X": "dead"}.get(verdict.kind, verdict.counter)
-        self._outcomes[stream, outcome] += 1
-        if verdict.kind == "P":
-            self._outcomes[stream, "outputs"] += len(verdict.outputs)
-            self._layers.update(verdict.layers)
-        if verdict.event_id and verdict.kind != "X":
-            self._recent.add(verdict.event_id)
+    def _count(self, stream: StreamName, settled: Sequence[Verdict]) -> None:
+        outcomes = Counter([_OUTCOMES.get(v.kind, v.counter) for v in settled])
+        layers = [layer for v in settled for layer in v.layers]
+        if layers:
+            outcomes["outputs"] = len(layers)
+        for outcome, number in outcomes.items():
+            self._outcomes[stream.value, outcome] += number
+        for (layer, severity), number in Counter(layers).items():
+            self._layers[layer, severity.value] += number
+        self._recent.remember([v.event_id for v in settled if v.event_id and v.kind != "X"])
 
 
-def _encoded(stream: StreamName, event: Event) -> bytes:
-    most = codec.MAX_FUSED_BYTES if stream is StreamName.SOC_EVENTS else codec.MAX_EVENT_BYTES
-    return codec.encode_bounded(event, most)
+def _most_bytes(stream: StreamName) -> int:
+    return codec.MAX_FUSED_BYTES if stream is StreamName.SOC_EVENTS else codec.MAX_EVENT_BYTES
 
 
 def _words(exc: BaseException) -> str:

@@ -13,9 +13,9 @@ import msgspec
 from dsmil import log
 from dsmil.config import Settings
 from dsmil.events import devices
-from dsmil.events.handling import Delivery, Outcome, Publish
+from dsmil.events.handling import Delivery, Outcome
 from dsmil.events.streams import StreamName
-from dsmil.fusion.fuse import fuse
+from dsmil.fusion.wire import Fusion
 from dsmil.infrastructure.shrink import SHRINKClient, ShrinkPoller
 from dsmil.services.part import Vitals, record_heartbeat, settled
 from dsmil.services.runner import Runner
@@ -76,11 +76,8 @@ class SOCRouter:
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Fuse each event with the reading of this moment."""
-        reading = self._shrink.latest()
-        return [
-            Publish(((StreamName.SOC_EVENTS, fuse(delivery.event, delivery.stream, reading)),))
-            for delivery in batch
-        ]
+        outcome = Fusion(self._shrink.latest()).outcome
+        return [outcome(delivery) for delivery in batch]
 
     def run(self, stop: threading.Event) -> None:
         """Route until ``stop`` is set, then finish the batch in hand."""

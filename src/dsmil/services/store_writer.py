@@ -50,10 +50,12 @@ COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
 #: The table that a stream fills; SOC_EVENTS fills the raw table as well.
 _TABLE: Final = {StreamName.SOC_EVENTS: "soc_events_cache", StreamName.L3_IN: "raw_events_fast"}
 _START: Final = "0-0"
-_BATCH: Final = 500
-_SLICE_MS: Final = 500
+_BATCH: Final = 1000
+_SLICE_MS: Final = 1000
 _MOST_PRODUCERS: Final = 10_000
 _RETENTION_EVERY_S: Final = 1.0
+#: Chunks deleted between two reads, more rows than these can add: a store at its limit must not outgrow it.
+_MOST_CHUNKS: Final = 4
 _LOOK_EVERY_S: Final = 2.0
 #: From this size of the store's log on, nothing is copied until it can be emptied: a reader that stays in one
 #: transaction would let it grow without bound. A batch may add some more.
@@ -237,8 +239,7 @@ class StoreWriter(PlainPart):
                 continue
             for stream, entries in self._read():
                 self._write(stream, entries)
-            if now >= self._next_retention:
-                self._retain()
+            if now >= self._next_retention and self._retain():
                 self._next_retention = now + _RETENTION_EVERY_S
             self._failures = 0
 
@@ -354,15 +355,18 @@ class StoreWriter(PlainPart):
         with translated("writing a dead letter"):
             self._client.xadd(DEAD_LETTERS, cast("Any", dict(letter)))
 
-    def _retain(self) -> None:
+    def _retain(self) -> bool:
+        """Delete what is too old or too much; return whether nothing of it is left."""
         now = self._clock()
-        started = time.monotonic()
-        gone = expire(self._store, now) or shrink_to(self._store, self._max_bytes, now)
-        for table, count in gone.items():
-            self._outcomes[table, "expired"] = self._outcomes.get((table, "expired"), 0) + count
-            self._time("delete", table, time.monotonic() - started)
-        if gone:
-            self._next_retention = 0.0
+        for _ in range(_MOST_CHUNKS):
+            started = time.monotonic()
+            gone = expire(self._store, now) or shrink_to(self._store, self._max_bytes, now)
+            if not gone:
+                return True
+            for table, count in gone.items():
+                self._outcomes[table, "expired"] = self._outcomes.get((table, "expired"), 0) + count
+                self._time("delete", table, time.monotonic() - started)
+        return False
 
 
 def _which(exc: Unavailable) -> str:

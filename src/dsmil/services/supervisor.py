@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
-from dsmil.errors import BusUnavailable, NotAllowed, StoreUnavailable, Unavailable
+from dsmil.errors import BusUnavailable, ConfigError, NotAllowed, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
 from dsmil.infrastructure.connection import broker_url, public_url, translated
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Process -> parts. Router and store writer are apart, so that neither waits for the other's lock.
 _CORE: Final = {"router": ["soc-router"], "store": ["store-writer", "janitor", "auditor"]}
+#: What DSMIL_LISTEN may begin with: the subcommands of `dsmil listen` that run.
+_LISTENERS: Final = ("syslog", "http", "redis-list")
 #: Documented port of SHRINK; the demo's player takes it or the next free one.
 _SHRINK_PORT: Final = 8500
 _TICK_S: Final = 0.2
@@ -54,6 +57,24 @@ class Child(msgspec.Struct):
     started: float = 0.0
     failures: int = 0
     due: float = 0.0
+
+
+def listeners(text: str) -> list[tuple[str, list[str]]]:
+    """Return name and words of each listener that DSMIL_LISTEN asks for; raises ConfigError."""
+    found: list[tuple[str, list[str]]] = []
+    for part in text.split(";"):
+        try:
+            words = shlex.split(part)
+        except ValueError as exc:
+            raise ConfigError(f"DSMIL_LISTEN={text!r}: {exc}") from None
+        if not words:
+            continue
+        if words[0] not in _LISTENERS:
+            known = ", ".join(_LISTENERS)
+            raise ConfigError(f"DSMIL_LISTEN={text!r}: {words[0]!r} is no listener; there are: {known}")
+        same = sum(name.startswith(f"listen-{words[0]}") for name, _ in found)
+        found.append((f"listen-{words[0]}{f'-{same + 1}' if same else ''}", words))
+    return found
 
 
 class Supervisor:
@@ -86,6 +107,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Take the state directory, start broker and services; raises when one of the first two fails."""
+        listeners(self._settings.listen)  # a slip is told before anything is started
         self._state.acquire()
         try:
             self._check_store()
@@ -148,6 +170,10 @@ class Supervisor:
             sock = listen()
             ports["metrics" if name == "router" else f"metrics-{name}"] = sock.getsockname()[1]
             self._add(name, ["run", *parts, "--metrics-fd", str(sock.fileno())], [sock])
+        for name, words in listeners(self._settings.listen):
+            sock = listen()
+            ports[f"metrics-{name}"] = sock.getsockname()[1]
+            self._add(name, ["listen", *words, "--metrics-fd", str(sock.fileno())], [sock])
         self._state.write(
             InstanceRecord(
                 pid=os.getpid(),
@@ -159,6 +185,7 @@ class Supervisor:
                 hotpath_db=str(place.path),
                 ports=ports,
                 shrink_url=shrink_url,
+                rules=self._settings.rules,
             )
         )
         self._environment = os.environ | {

@@ -37,7 +37,10 @@ def _gone(event_id: str) -> Step:
 
 
 def _detections(row: dict[str, Any], db: HotPathDB) -> list[Step]:
-    """Ask each detector again: they are pure, so they say now what they said then."""
+    """Ask each detector again: they are pure, so they say now what they said then.
+
+    A detector that answers ``not_...`` reads another format, and has nothing to say of this record.
+    """
     event = _event(row)
     steps = []
     for name, kind in detector_classes().items():
@@ -51,7 +54,7 @@ def _detections(row: dict[str, Any], db: HotPathDB) -> list[Step]:
                 state = f"published as SOC event {finding.event_id}" if there else "not in the SOC table (yet)"
                 text = f"{name} makes a finding of it, {state}"
                 steps.append(Step(stage="detection", text=text, detail={"event_id": finding.event_id}))
-        else:
+        elif not (isinstance(outcome, Drop) and outcome.reason.startswith("not_")):  # made for another format
             reason = outcome.reason if isinstance(outcome, Drop) else type(outcome).__name__
             steps.append(Step(stage="detection", text=f"{name} makes no finding of it: {reason}"))
     return steps
