@@ -18,7 +18,7 @@ TEXT
 
 readonly account=dsmil prefix=/opt/dsmil state=/var/lib/dsmil config=/etc/dsmil ram=/mnt/dsmil-ram
 readonly units=/etc/systemd/system manifest=.installed-files mark='# DSMIL Fabric: memory of the hot store'
-readonly example=ingest.env.example
+readonly examples=(ingest.env.example listen.env.example)
 dry=false remove=false fix=false root='' changes=0 warnings=0 python='' uid='' gid=''
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -182,8 +182,10 @@ write_environment() {
   else
     run install -m 0640 -o 0 -g "$gid" "$source_dir/systemd/dsmil.env" "$file"
   fi
-  cmp -s "$source_dir/systemd/$example" "$root$config/$example" \
-    || run install -m 0644 -o 0 -g "$gid" "$source_dir/systemd/$example" "$root$config/$example"
+  for example in "${examples[@]}"; do
+    cmp -s "$source_dir/systemd/$example" "$root$config/$example" \
+      || run install -m 0644 -o 0 -g "$gid" "$source_dir/systemd/$example" "$root$config/$example"
+  done
 }
 
 make_tmpfs() {
@@ -258,7 +260,8 @@ install_units() {
       systemctl --quiet is-enabled "$name" 2>/dev/null || run systemctl enable "$name"
     done
     note "start everything with: systemctl start dsmil.target"
-    note "follow a log: cp $config/$example $config/ingest-eve.env, edit it, systemctl enable --now dsmil-ingest@eve"
+    note "follow a log: cp $config/ingest.env.example $config/ingest-eve.env, edit it, systemctl enable --now dsmil-ingest@eve"
+    note "take in syslog or pushes: cp $config/listen.env.example $config/listen-NAME.env, edit it, systemctl enable --now dsmil-listen@NAME"
   fi
 }
 
@@ -277,7 +280,9 @@ uninstall() {
   done
   if can_systemctl && $fresh; then run systemctl daemon-reload; fi
 
-  if cmp -s "$source_dir/systemd/$example" "$root$config/$example"; then run rm -f "$root$config/$example"; fi
+  for example in "${examples[@]}"; do
+    if cmp -s "$source_dir/systemd/$example" "$root$config/$example"; then run rm -f "$root$config/$example"; fi
+  done
 
   step "tmpfs of the hot store"
   if [ -z "$root" ] && mountpoint -q $ram; then run umount $ram; fi

@@ -13,7 +13,10 @@ from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
-_OURS = ("REDIS_", "HOTPATH_", "SHRINK_", "DSMIL_STATE_DIR", "BATCH_SIZE", "POLL_TIMEOUT", "LOG_LEVEL")
+_OURS = (
+    *("REDIS_", "HOTPATH_", "SHRINK_", "DSMIL_STATE_DIR", "DSMIL_RULES", "DSMIL_LISTEN", "DSMIL_FEEDS"),
+    *("BATCH_SIZE", "POLL_TIMEOUT", "LOG_LEVEL"),
+)
 IN_CI = os.environ.get("CI", "") == "true"
 _FAULTS = Path(__file__).parent / "faults"
 

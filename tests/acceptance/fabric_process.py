@@ -23,7 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 #: The specification, where it lies beside the fixtures.
 SPECIFICATION = ROOT.parent / "shared" / "seed" / "phase1_2f.md"
 #: What the services of one instance read.
-GROUPS = {("L3_IN", "l3-suricata-alert"), ("L3_OUT", "soc-router"), ("L4_OUT", "soc-router")}
+GROUPS = {
+    ("L3_IN", "l3-sensor-alert"),
+    ("L3_IN", "l3-sigma"),
+    ("L3_IN", "l3-suricata-alert"),
+    ("L3_OUT", "soc-router"),
+    ("L4_OUT", "soc-router"),
+}
 LINUX = sys.platform.startswith("linux")
 #: Variables of whoever runs the tests that would change what the program under test does.
 _FOREIGN = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,12 @@ from dsmil.testing.waiting import until
 
 #: Colours and the like: the product's own, on a terminal.
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def _log_in() -> None:
+    """Make the terminal ours; who runs the tests in the background ignores Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.login_tty(0)
 
 
 class Terminal:
@@ -31,7 +38,7 @@ class Terminal:
             stdout=other,
             stderr=other,
             start_new_session=True,
-            preexec_fn=lambda: os.login_tty(0),  # noqa: PLW1509 - this process has no threads
+            preexec_fn=_log_in,  # noqa: PLW1509 - this process has no threads
         )
         os.close(other)
         self._shown = b""

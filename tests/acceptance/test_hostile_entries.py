@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.acceptance.fabric_process import Fabric, assert_balanced, groups_of
+from tests.acceptance.fabric_process import GROUPS, Fabric, assert_balanced, groups_of
 
 from dsmil.testing.waiting import until
 
@@ -241,13 +241,14 @@ def test_nothing_fell_over(flood: Flood) -> None:
 
 
 def test_bad_entry_at_the_bottom_is_named_by_every_reader(fabric: Fabric) -> None:
-    """L3_IN is read by the detector and copied into the store: each says that it could not."""
+    """L3_IN is read by the detectors and copied into the store: each says that it could not."""
     before = fabric.settled()
     with fabric.redis() as client:
         entry = client.xadd("L3_IN", {"event": "{broken"}).decode()  # type: ignore[union-attr]
     status = fabric.settled()
     letters = [x for x in fabric.json("dlq", "list", "-n", "1000") if x.get("entry_id") == entry]
-    assert {x["service"] for x in letters} == {"l3-suricata-alert", "store-writer"}
+    readers = {group for stream, group in GROUPS if stream == "L3_IN"}
+    assert {x["service"] for x in letters} == {*readers, "store-writer"}
     assert {x["cause"] for x in letters} == {"malformed_json"}
     assert {x["raw"] for x in letters} == {"{broken"}
     assert _rejected(status) == _rejected(before) + 1

@@ -13,13 +13,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.acceptance.fabric_process import Fabric, alive, assert_balanced, dsmil, environment, http_get
+from tests.acceptance.fabric_process import GROUPS, Fabric, alive, assert_balanced, dsmil, environment, http_get
 from tests.acceptance.terminal import Terminal
 
 from dsmil.infrastructure.broker import Broker
 from dsmil.testing.waiting import until
 
-SERVICES = ("soc-router", "store-writer", "l3-suricata-alert")
+#: One service of each process.
+SERVICES = ("soc-router", "store-writer", min(group for stream, group in GROUPS if stream == "L3_IN"))
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_sigterm_ends_with_zero_and_leaves_nothing(tmp_path: Path, runtime: dict
         assert "Traceback" not in fabric.said()
         assert fabric.rows("PRAGMA integrity_check") == [("ok",)]
         offline = fabric.rows("SELECT count(*) FROM device_status WHERE status = 'OFFLINE'")
-        assert offline == [(5,)], "services sign off"
+        assert offline == [(6,)], "services sign off"
         assert fabric.cli("status").code == 1
         assert fabric.cli("down").code == 1
 

@@ -26,7 +26,7 @@ import dsmil.cli.ingest
 import dsmil.cli.run
 import dsmil.services.host
 from dsmil.services.catalogue import part_names
-from dsmil.services.ingest import source_names
+from dsmil.services.feeds import source_names
 
 _PR_SET_PDEATHSIG: Final = 1
 

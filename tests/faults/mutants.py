@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from dsmil.events.streams import EVENT_FIELD, StreamName
-from dsmil.infrastructure import connection, groups
+from dsmil.infrastructure import connection, groups, redis_streams
 from dsmil.infrastructure.connection import translated
-from dsmil.infrastructure.groups import GroupReader, Settled, Verdict, ledger_key
+from dsmil.infrastructure.groups import GroupReader, ledger_key
+from dsmil.infrastructure.settling import Settled, Verdict
 from dsmil.services.runner import Runner
 
 
@@ -71,7 +72,18 @@ def from_now_on() -> None:
 
 def default_retries() -> None:
     """Let the client library send again by itself: a broker that was only slow takes it twice."""
-    setattr(connection, "Retry", lambda *_: Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10))  # noqa: B010
+    adds = redis_streams.add_all  # type: ignore[attr-defined]
+
+    def default(*_: object) -> Retry:
+        return Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
+
+    def add_again(client: Any, stream: str, bodies: Iterable[bytes]) -> list[bytes]:
+        kept = list(bodies)
+        found: list[bytes] = default().call_with_retry(lambda: adds(client, stream, kept), lambda _: None)
+        return found
+
+    setattr(connection, "Retry", default)  # noqa: B010
+    setattr(redis_streams, "add_all", add_again)  # noqa: B010
 
 
 def no_fence() -> None:

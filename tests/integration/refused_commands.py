@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsmil.infrastructure.groups import attempts_key, ledger_key
+from dsmil.services.catalogue import detector_classes
 
 TRIM = ("XTRIM", "L3_IN", "MAXLEN", "0")
 DETECTOR = "l3-suricata-alert"
@@ -44,8 +45,26 @@ NEVER: Sequence[tuple[str, ...]] = (
     ("XADD", "OTHER", "*", "event", "{}"),
     ("FCALL", "other", "0"),
 )
+
+
+def refused_to_detectors(name: str) -> Sequence[tuple[str, ...]]:
+    """Return what a detector must be refused beside the rest."""
+    return (
+        TRIM,
+        ("MULTI",),
+        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
+        ("XADD", "L3_IN", "*", "event", "{}"),
+        ("XREADGROUP", "GROUP", "soc-router", "c", "STREAMS", "L3_OUT", ">"),
+        ("XACK", "L3_OUT", "soc-router", "1-1"),
+        ("HSET", ledger_key("L3_IN", name), "published", "0"),
+        ("HINCRBY", ledger_key("L3_OUT", "soc-router"), "published", "1"),
+        ("FUNCTION", "LOAD", "x"),
+    )
+
+
 #: What others may: not this role.
 ALSO: dict[str, Sequence[tuple[str, ...]]] = {
+    **{detector: refused_to_detectors(detector) for detector in detector_classes()},
     "soc-router": (
         TRIM,
         ("MULTI",),
@@ -56,17 +75,6 @@ ALSO: dict[str, Sequence[tuple[str, ...]]] = {
         ("FCALL", "dsmil_settle", "4", "L3_IN", "a", "b", "DEAD_LETTERS", "g", "c", "-", "+"),
         ("FUNCTION", "LOAD", "x"),
         ("XGROUP", "CREATE", "L3_OUT", "g", "0"),
-    ),
-    DETECTOR: (
-        TRIM,
-        ("MULTI",),
-        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
-        ("XADD", "L3_IN", "*", "event", "{}"),
-        ("XREADGROUP", "GROUP", "soc-router", "c", "STREAMS", "L3_OUT", ">"),
-        ("XACK", "L3_OUT", "soc-router", "1-1"),
-        ("HSET", ledger_key("L3_IN", DETECTOR), "published", "0"),
-        ("HINCRBY", ledger_key("L3_OUT", "soc-router"), "published", "1"),
-        ("FUNCTION", "LOAD", "x"),
     ),
     "store-writer": (
         TRIM,
@@ -83,6 +91,15 @@ ALSO: dict[str, Sequence[tuple[str, ...]]] = {
         ("XADD", "SOC_EVENTS", "*", "event", "{}"),
         ("XREAD", "STREAMS", "L3_IN", "0"),
         ("XLEN", "L3_IN"),
+    ),
+    "listen": (
+        TRIM,
+        ("XADD", "L3_OUT", "*", "event", "{}"),
+        ("XREAD", "STREAMS", "L3_IN", "0"),
+        ("DEL", "suricata"),
+        ("LPUSH", "suricata", "{}"),
+        ("LMOVE", "other", "dsmil:list:other:me", "RIGHT", "LEFT"),
+        ("SET", "dsmil:pressure", "{}"),
     ),
     "janitor": (
         ("XADD", "L3_IN", "*", "event", "{}"),

@@ -72,7 +72,11 @@ class Unit:
     def command(self, environment: dict[str, str]) -> list[str]:
         """Return ExecStart with its variables filled in, a word each, and with the paths of this checkout."""
         (line,) = self._all("ExecStart")
-        words = [re.sub(r"\$\{(\w+)\}", lambda m: environment.get(m[1], ""), word) for word in line.split()]
+        words = [
+            re.sub(r"\$\{(\w+)\}", lambda m: environment.get(m[1], ""), word)
+            for given in line.split()
+            for word in (environment.get(given[1:], "").split() if re.fullmatch(r"\$\w+", given) else [given])
+        ]
         return [*_PROGRAMS[words[0]], *(word.replace("/opt/dsmil", str(ROOT)) for word in words[1:])]
 
     def start(self) -> None:

@@ -16,8 +16,9 @@ from dsmil.infrastructure import pressure as pressure_module
 from dsmil.infrastructure.pressure import PRESSURE_KEY, Admission, Level, Pressure, announce, heard, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import ingest as ingest_module
+from dsmil.services.feeds import find_source
 from dsmil.services.follow import FollowedFile
-from dsmil.services.ingest import Ingest, find_source
+from dsmil.services.ingest import Ingest
 from dsmil.testing.factories import make_event
 from dsmil.testing.running import Running
 from dsmil.testing.waiting import until

@@ -11,10 +11,11 @@ import pytest
 from dsmil.config import Settings
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.books import read_books
-from dsmil.infrastructure.groups import GroupReader, Verdict
+from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.pressure import announce, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.settling import Verdict
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 from dsmil.services.auditor import LATE_S, PATIENCE_S, SILENCE_S, STILL_ROUNDS, Alarm, Auditor

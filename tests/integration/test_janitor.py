@@ -21,7 +21,7 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.trimming import SAVED_KEY, Trimmer, save_position, saved_field, saved_positions
 from dsmil.services import janitor as janitor_module
 from dsmil.services.janitor import Janitor
-from dsmil.services.preparation import prepare_broker
+from dsmil.services.preparation import prepare_broker, service_groups
 from dsmil.services.store_writer import StoreWriter
 from dsmil.testing.factories import make_event
 from dsmil.testing.running import Running
@@ -34,6 +34,7 @@ BODY = "x" * 2000
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(janitor_module, "_ROUND_S", 0.02)
+    monkeypatch.setattr(janitor_module, "_TRIM_EVERY_S", 0.02)
     monkeypatch.setattr(janitor_module, "pause", lambda *_: 0.02)
 
 
@@ -163,7 +164,8 @@ def test_a_full_broker_whose_store_lags_recovers(
         prepare_broker(client)
         broker_epoch(client)
         bus.publish_many(StreamName.L3_IN, [make_event({"x": BODY}) for _ in range(2000)])
-        read_all(client, StreamName.L3_IN, "l3-suricata-alert")
+        for group in (group for stream, group in service_groups() if stream is StreamName.L3_IN):
+            read_all(client, StreamName.L3_IN, group)
         used = int(client.info("memory")["used_memory"])
         client.config_set("maxmemory", str(used - 1000))
         with Running(StoreWriter(chosen, snapshot_every_s=0.1)), Running(Janitor(chosen)):

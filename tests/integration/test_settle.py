@@ -9,8 +9,9 @@ from dsmil.errors import BusRefused, GroupLost
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.entries import Entry
-from dsmil.infrastructure.groups import GroupReader, Verdict, attempts_key, ledger_key
+from dsmil.infrastructure.groups import GroupReader, attempts_key, ledger_key
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.settling import Verdict
 
 IN, OUT = StreamName.L3_OUT, StreamName.SOC_EVENTS
 

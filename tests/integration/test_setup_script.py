@@ -92,6 +92,8 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert "+ useradd" in said
     assert "/systemd/ingest.env.example" in said
     assert "/systemd/dsmil-ingest@.service" in said
+    assert "/systemd/listen.env.example" in said
+    assert "/systemd/dsmil-listen@.service" in said
     assert tree(root) == before
 
 
@@ -108,11 +110,13 @@ def test_what_is_installed(installed: Path) -> None:
         ("etc/dsmil", 0o40750, 0, gid),
         ("etc/dsmil/dsmil.env", 0o100640, 0, gid),
         ("etc/dsmil/ingest.env.example", 0o100644, 0, gid),
+        ("etc/dsmil/listen.env.example", 0o100644, 0, gid),
         ("mnt/dsmil-ram", 0o40770, uid, gid),
         ("etc/systemd/system/dsmil-soc-router.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil@.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil@store-writer.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil-ingest@.service", 0o100644, 0, 0),
+        ("etc/systemd/system/dsmil-listen@.service", 0o100644, 0, 0),
         ("etc/systemd/system/dsmil.target", 0o100644, 0, 0),
     ):
         assert found[path][:3] == (mode, owner, group), path

@@ -17,6 +17,8 @@ from dsmil.fusion.fuse import fuse
 from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.retention import CHUNK
+from dsmil.infrastructure.rows import raw_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 from dsmil.services import store_writer as writer_module
@@ -67,6 +69,20 @@ def test_copies_records_and_soc_events_once(bus: RedisStreamsClient, db: HotPath
     assert (where["rows"], where["duplicates"], where["rejected"]) == (300, 50, 0)
     assert where["last_id"] == bus.last_id(StreamName.SOC_EVENTS)
     assert writing.part.vitals().durations["insert", "soc_events_cache"][0] >= 1
+
+
+@pytest.mark.usefixtures("bus")
+def test_retention_goes_on_at_once_while_there_is_something_to_delete(
+    db: HotPathDB, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One chunk a second is less than a busy fabric adds: the store would outgrow its limit."""
+    outlived = [raw_row(make_event(ingest_ts=1.0), f"{n}-1") for n in range(1, 10 * CHUNK + 1)]
+    with Store(db.place.path) as store, store.writing("test") as connection:
+        connection.executemany(statement("insert_raw"), outlived)
+    monkeypatch.setattr(writer_module, "_RETENTION_EVERY_S", 3600.0)
+    with Running(StoreWriter(settings)) as writing:
+        until(lambda: writing.part.vitals().outcomes.get(("raw_events_fast", "expired")) == 10 * CHUNK)
+    assert count(db, "raw_events_fast") == 0
 
 
 def test_the_first_body_of_an_id_stays(bus: RedisStreamsClient, db: HotPathDB, writing: Running) -> None:

@@ -10,8 +10,9 @@ from dsmil.config import Settings
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.books import read_books
 from dsmil.infrastructure.connection import connect
-from dsmil.infrastructure.groups import GroupReader, Verdict, ensure_group, ledger_key, open_books
+from dsmil.infrastructure.groups import GroupReader, ensure_group, ledger_key, open_books
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.settling import Verdict
 from dsmil.infrastructure.trimming import ALL, SAVED_KEY, Trimmer, saved_field, saved_positions
 
 IN = StreamName.L3_OUT

@@ -29,7 +29,10 @@ SERVICES = {
     "dsmil@janitor": "janitor",
     "dsmil@auditor": "auditor",
     "dsmil@l3-suricata-alert": "l3-suricata-alert",
+    "dsmil@l3-sensor-alert": "l3-sensor-alert",
+    "dsmil@l3-sigma": "l3-sigma",
     "dsmil-ingest@eve": "ingest",
+    "dsmil-listen@push": "listen",
 }
 
 
@@ -46,6 +49,9 @@ def write_settings(folder: Path, url: str) -> Path:
     (folder / "dsmil.env").write_text("".join(f"{name}={value}\n" for name, value in common.items()))
     log = folder / "eve of the sensor.json"
     (folder / "ingest-eve.env").write_text(f"DSMIL_INGEST_FORMAT=suricata-eve\nDSMIL_INGEST_FILE={log}\n")
+    (folder / "listen-push.env").write_text(
+        "DSMIL_LISTEN=syslog --tcp 127.0.0.1:0 --feed suricata-eve --metrics-port 0\n"
+    )
     return log
 
 

@@ -40,6 +40,7 @@ def units(tmp_path: Path) -> Path:
     for name in (service_classes() | detector_classes()).keys() - {"soc-router", "store-writer"}:
         shutil.copy(tmp_path / "dsmil@.service", tmp_path / f"dsmil@{name}.service")
     shutil.copy(tmp_path / "dsmil-ingest@.service", tmp_path / "dsmil-ingest@eve.service")
+    shutil.copy(tmp_path / "dsmil-listen@.service", tmp_path / "dsmil-listen@syslog.service")
     return tmp_path
 
 
@@ -69,6 +70,7 @@ def test_a_service_is_shut_in(analyze: str, unit: Path) -> None:
 #: Least memory of a service, megabytes: 1.5 GB is what the specification gives the router.
 MEMORY = {
     "dsmil-ingest@.service": 256,
+    "dsmil-listen@.service": 384,
     "dsmil-soc-router.service": 1536,
     "dsmil@.service": 1536,
     # Pages of a tmpfs count to the service that writes them: 4 GB of it beside its own.
@@ -107,6 +109,7 @@ def test_each_service_reads_its_own_login_after_the_common_settings(unit: Path) 
     files = re.findall(r"^EnvironmentFile=(\S+)$", unit.read_text(), re.MULTILINE)
     own = {
         "dsmil-ingest@.service": ["-/etc/dsmil/ingest.env", "/etc/dsmil/ingest-%i.env"],
+        "dsmil-listen@.service": ["-/etc/dsmil/listen.env", "/etc/dsmil/listen-%i.env"],
         "dsmil-soc-router.service": ["-/etc/dsmil/soc-router.env"],
         "dsmil@.service": ["-/etc/dsmil/%i.env"],
         "dsmil@store-writer.service": ["-/etc/dsmil/store-writer.env"],

@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from dsmil.events import codec
+from dsmil.events.handling import Publish, PublishWire
 from dsmil.events.model import MAX_TS, Entity, Event, EventCategory, Severity, SocEvent
 from dsmil.events.streams import EVENT_FIELD, StreamName
 from dsmil.fusion.fuse import fuse
 from dsmil.fusion.shrink import RANGES, Reading, parse_reading
+from dsmil.fusion.wire import Fusion
+from dsmil.infrastructure.entries import Entry
+from dsmil.infrastructure.rows import raw_row, soc_row
+from dsmil.infrastructure.wire_rows import rows_of_wire
 
 PLACE = codec.Fallback("L3_OUT/1-0", 1.0)
 #: All of Unicode that UTF-8 can write: control and astral characters, no lone surrogate.
@@ -81,6 +86,34 @@ def test_a_soc_event_is_read_back_as_it_was_fused(
     raw = codec.encode(soc)
     assert codec.decode_soc(raw) == soc
     assert codec.encode(codec.decode_soc(raw)) == raw
+
+
+@given(EVENTS, st.sampled_from([StreamName.L3_OUT, StreamName.L4_OUT]), READINGS)
+def test_fusing_in_the_wire_form_gives_the_bytes_of_the_fused_event(
+    event: Event, stream: StreamName, reading: Reading | None
+) -> None:
+    wire = codec.encode(event)
+    entry = Entry(stream, "1-0", {EVENT_FIELD.encode(): wire})
+    delivery = entry.delivery()
+    assert delivery.event == event
+    assert delivery.wire == (wire if event.extra is UNSET and codec.decode_wire(wire) else b"")
+    soc = fuse(event, stream, reading)
+    out = StreamName.SOC_EVENTS
+    assert Fusion(reading).outcome(delivery) == (
+        PublishWire(out, codec.encode(soc), soc.source_layer, soc.severity)
+        if delivery.wire
+        else Publish(((out, soc),))
+    )
+
+
+@given(EVENTS, st.sampled_from([StreamName.L3_OUT, StreamName.L4_OUT]), READINGS)
+def test_rows_of_the_wire_form_are_those_of_the_event(
+    event: Event, stream: StreamName, reading: Reading | None
+) -> None:
+    soc = fuse(event, stream, reading)
+    rows = rows_of_wire(codec.encode(soc), "5-0")
+    assert rows in {(raw_row(soc), soc_row(soc, "5-0")), None}
+    assert rows is not None or event.extra is not UNSET or b"[" in codec.encode(soc)
 
 
 @given(EVENTS, st.randoms(use_true_random=False), st.sampled_from([None, 0, 3]), st.booleans())

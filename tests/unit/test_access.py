@@ -25,7 +25,7 @@ def acl(*arguments: str | Path) -> str:
 
 
 def test_there_is_a_role_for_each_part_and_for_people() -> None:
-    assert [role.name for role in roles()] == [*part_names(), "ingest", "reader", "admin"]
+    assert [role.name for role in roles()] == [*part_names(), "ingest", "listen", "reader", "admin"]
 
 
 def test_nothing_is_allowed_by_a_pattern_or_a_category() -> None:
@@ -36,7 +36,8 @@ def test_nothing_is_allowed_by_a_pattern_or_a_category() -> None:
         assert not [rule for rule in rules if rule.startswith(("+@", "~", "&", "allkeys", "allcommands"))]
         stars = {rule.rstrip(")") for rule in rules if "*" in rule}
         ledgers = {"reader": {"%R"}, "auditor": {"%R"}, "admin": {"%R", "%RW"}}.get(role.name, set())
-        assert stars <= {f"{right}~dsmil:ledger:*:*" for right in ledgers}
+        lists = {"%RW~dsmil:from:*", "%RW~dsmil:list:*"} if role.name in {"listen", "admin"} else set()
+        assert stars <= {f"{right}~dsmil:ledger:*:*" for right in ledgers} | lists
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,8 @@ def test_who_may_take_something_away() -> None:
     (admin,) = [role for role in roles() if role.name == "admin"]
     for grant in admin.grants:
         if "del" in grant.commands:
-            assert grant.writes == ("dsmil:ledger:*:*",), "ledgers begin anew with their group, nothing else does"
+            what = "ledgers begin anew with their group; a list's own keys end with their batch"
+            assert grant.writes in {("dsmil:ledger:*:*",), ("dsmil:list:*",)}, what
 
 
 def test_a_line_in_the_words_of_the_broker() -> None:

@@ -46,6 +46,13 @@ def test_the_table_of_roles_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_table_of_mappings_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "docs-feeds", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_its_section_with_every_option(name: str) -> None:
     text = page("docs/command-line.md")

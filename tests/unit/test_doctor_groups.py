@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dsmil.doctor.look_broker import registered_groups
 from dsmil.events.streams import StreamName
+from dsmil.services.catalogue import detector_classes
 
 
 def test_the_store_writer_reads_without_a_group() -> None:
     groups = registered_groups()
     assert groups[StreamName.SOC_EVENTS] == ()
-    assert groups[StreamName.L3_IN] == ("l3-suricata-alert",)
+    assert groups[StreamName.L3_IN] == tuple(sorted(detector_classes()))
     assert groups[StreamName.L3_OUT] == groups[StreamName.L4_OUT] == ("soc-router",)

@@ -9,10 +9,13 @@ import pytest
 from msgspec import UNSET
 
 from dsmil.events import codec
+from dsmil.events.handling import Publish, PublishWire
 from dsmil.events.model import Entity, Event, Severity, SocEvent, create_event
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import EMPTY_ENRICHMENT, fuse
 from dsmil.fusion.shrink import Reading
+from dsmil.fusion.wire import Fusion
+from dsmil.infrastructure.entries import Entry
 
 STRESS = Reading(metrics={"risk_acute_stress": 0.9, "crisis_level": 0.1}, rejected={}, ts=50.0, age_s=0.25)
 
@@ -144,3 +147,33 @@ def test_the_same_arguments_give_the_same_bytes(stream: StreamName, reading: Rea
     assert isinstance(one, SocEvent)
     assert codec.encode(one) == codec.encode(other)
     assert codec.decode_soc(codec.encode(one)) == one
+
+
+def wired(event: Event, **more: bytes) -> Entry:
+    fields = {b"event": codec.encode(event)} | {name.encode(): value for name, value in more.items()}
+    return Entry(StreamName.L3_OUT, "1-0", fields)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        finding(event_id=',"severity":"MEDIUM",'),
+        finding(event_id='x","severity":"MEDIUM","y":"'),
+        finding({"severity": "MEDIUM", "note": ',"severity":"MEDIUM"'}),
+        finding({"decision": 'said "so"\n'}, source=',"severity":"MEDIUM"'),
+    ],
+)
+def test_in_the_wire_form_the_severity_itself_is_replaced(event: Event) -> None:
+    delivery = wired(event).delivery()
+    soc = fuse(event, StreamName.L3_OUT, STRESS)
+    expected = PublishWire(StreamName.SOC_EVENTS, codec.encode(soc), 3, Severity.HIGH)
+    assert Fusion(STRESS).outcome(delivery) == expected
+
+
+def test_what_did_not_come_in_its_wire_form_is_fused_field_by_field() -> None:
+    event = finding()
+    for entry in (wired(event, more=b"x"), wired(event.replace(extra={"signals": 1}))):
+        delivery = entry.delivery()
+        assert not delivery.wire
+        soc = fuse(delivery.event, StreamName.L3_OUT, STRESS)
+        assert Fusion(STRESS).outcome(delivery) == Publish(((StreamName.SOC_EVENTS, soc),))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from dsmil.detections.suricata_alert import MAX_RAW_BYTES, SuricataAlert, map_severity
+from dsmil.detections._sensed import MAX_RAW_BYTES
+from dsmil.detections.suricata_alert import SuricataAlert, map_severity
 from dsmil.events import codec
 from dsmil.events.handling import Delivery, Drop, Outcome, Publish
 from dsmil.events.model import Entity, Event, EventCategory, Severity

@@ -76,14 +76,14 @@ def test_forgetting_all() -> None:
 def test_recent_ids_are_bounded_and_the_oldest_is_forgotten_first() -> None:
     recent = RecentIds(3)
     for name in "abcd":
-        recent.add(name)
+        recent.remember([name])
     assert [name in recent for name in "abcd"] == [False, True, True, True]
 
 
 def test_an_id_added_twice_takes_one_place() -> None:
     recent = RecentIds(2)
     for name in ("a", "a", "a", "b"):
-        recent.add(name)
+        recent.remember([name])
     assert "a" in recent
     assert "b" in recent
 
@@ -91,7 +91,7 @@ def test_an_id_added_twice_takes_one_place() -> None:
 def test_the_window_never_grows_beyond_its_capacity() -> None:
     recent = RecentIds()
     for name in map(str, itertools.islice(itertools.count(), CAPACITY * 2)):
-        recent.add(name)
-    assert len(recent._ids) == CAPACITY
+        recent.remember([name])
+    assert len(recent) == CAPACITY
     assert str(CAPACITY) in recent
     assert str(CAPACITY - 1) not in recent
