@@ -91,3 +91,20 @@ class Telling(Protocol):
     def checks(self) -> dict[str, str]:
         """Return check -> empty when it is fine, else what is wrong."""
         ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A handler whose answers depend on what came before; the runner keeps its memory across restarts.
+
+    Its answers follow from the order of events and their own times alone, so that memory and the entries since
+    then give the same state again.
+    """
+
+    def memory(self) -> bytes:
+        """Return its state; equal states give equal bytes."""
+        ...
+
+    def recall(self, memory: bytes) -> None:
+        """Take up a state that ``memory`` gave; ValueError when it is none, and nothing is taken up."""
+        ...
