@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from tests.faults.rig import Rig
 
 _REPORT = pytest.StashKey[Report]()
 _ROW = pytest.StashKey[Row]()
+_MEMORY = Path("/dev/shm")
 #: Longest time of one scenario that names no other, seconds.
 _LIMITS = {"short": 240, "full": 3 * 3600}
 
@@ -89,21 +91,29 @@ def row(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Row:
 
 
 @pytest.fixture
-def make_rig(request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path: Path) -> Callable[..., Rig]:
+def make_rig(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path: Path
+) -> Iterator[Callable[..., Rig]]:
     """Return the maker of rigs, see :mod:`tests.faults.rig`.
 
-    ``server`` is a name of ``brokers.binaries()``, or the path of a program that becomes one.
+    ``server`` is a name of ``brokers.binaries()``, or the path of a program that becomes one. ``quick_disk`` keeps
+    everything in memory (Linux), where no sync is ever slow.
     """
     chance = _report(pytestconfig).chance(request.node.name)
     made: list[Rig] = []
+    folders = contextlib.ExitStack()
 
-    def make(*, server: str | Path = "bundled", **options: Any) -> Rig:
+    def make(*, server: str | Path = "bundled", quick_disk: bool = False, **options: Any) -> Rig:
         found = binaries()
         if isinstance(server, str) and server not in found:
             pytest.skip(f"no {server} server")
         binary = found[server] if isinstance(server, str) else server
-        rig = Rig(tmp_path / f"rig-{len(made)}", chance, binary=binary, **options)
+        place = tmp_path
+        if quick_disk and _MEMORY.is_dir():
+            place = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="dsmil-f-", dir=_MEMORY)))
+        rig = Rig(place / f"rig-{len(made)}", chance, binary=binary, **options)
         made.append(rig)
         return rig
 
-    return make
+    with folders:
+        yield make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -133,12 +134,22 @@ class Slot:
         """Kill the present life from outside."""
         if self.pid:
             self.expected_kills += 1
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just died by itself
+                os.kill(self.pid, signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop it until :meth:`thaw`."""
-        os.kill(self.pid, signal.SIGSTOP)
-        until(lambda: self.frozen, 10, f"the stop of {self.name}")
+        """Stop it until :meth:`thaw`; where it is just dying, the one that comes after it."""
+        asked = 0
+
+        def stopped() -> bool:
+            nonlocal asked
+            if self.pid not in {0, asked}:
+                asked = self.pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(asked, signal.SIGSTOP)
+            return self.frozen
+
+        until(stopped, 30, f"the stop of {self.name}")
 
     def thaw(self) -> None:
         self.frozen = False
