@@ -20,31 +20,43 @@ from dsmil.services.runner import Runner
 def ack_first() -> None:
     """Acknowledge, then publish: a kill in between loses what was acknowledged."""
 
-    def call(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
-        with translated("settling"):
-            self._client.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
-            pipeline = self._client.pipeline(transaction=False)
-            _put_out(pipeline, verdicts)
-            _count(pipeline, ledger_key(stream, self.group), verdicts)
-            pipeline.execute()
-        return Settled(len(verdicts), frozenset(), "")
+    def settle(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> None:
+        self._client.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
+        pipeline = self._client.pipeline(transaction=False)
+        _put_out(pipeline, verdicts)
+        _count(pipeline, ledger_key(stream, self.group), verdicts)
+        pipeline.execute()
 
-    GroupReader._call = call  # type: ignore[method-assign]
+    _settle_by(settle)
 
 
 def multi() -> None:
     """MULTI/EXEC: when an output fails at run time, the acknowledgement is carried out all the same."""
 
-    def call(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
-        with translated("settling"):
-            pipeline = self._client.pipeline(transaction=True)
-            _put_out(pipeline, verdicts)
-            pipeline.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
-            _count(pipeline, ledger_key(stream, self.group), verdicts)
-            pipeline.execute()
-        return Settled(len(verdicts), frozenset(), "")
+    def settle(self: GroupReader, stream: StreamName, verdicts: Sequence[Verdict]) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        _put_out(pipeline, verdicts)
+        pipeline.xack(stream, self.group, *(v.entry.entry_id for v in verdicts))
+        _count(pipeline, ledger_key(stream, self.group), verdicts)
+        pipeline.execute()
 
-    GroupReader._call = call  # type: ignore[method-assign]
+    _settle_by(settle)
+
+
+def _settle_by(settle: Callable[[GroupReader, StreamName, Sequence[Verdict]], None]) -> None:
+    """Put another settlement in the place of the server-side call."""
+
+    def begin(self: GroupReader, work: Sequence[tuple[StreamName, Sequence[Verdict]]]) -> list[Settled]:
+        with translated("settling"):
+            for stream, verdicts in work:
+                settle(self, stream, verdicts)
+        return [Settled(len(verdicts), frozenset(), "") for _, verdicts in work]
+
+    def finish(_self: GroupReader, call: list[Settled]) -> list[Settled]:
+        return call
+
+    setattr(GroupReader, "begin", begin)  # noqa: B010 - another signature
+    setattr(GroupReader, "finish", finish)  # noqa: B010 - as well
 
 
 def _put_out(pipeline: Any, verdicts: Sequence[Verdict]) -> None:

@@ -34,7 +34,8 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "read_new": (GroupReader, "read_new"),
     "handle": (Runner, "_handle"),
     "count_attempt": (GroupReader, "count_attempt"),
-    "settle": (GroupReader, "_call"),
+    "settle": (GroupReader, "begin"),
+    "settled": (GroupReader, "finish"),
     "open": (StoreWriter, "_open"),
     "look": (StoreWriter, "_look_around"),
     "read": (StoreWriter, "_read"),
@@ -47,7 +48,11 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
 _READS: Final = {"read_own", "read_new", "read", "follow"}
 _BOTH: Final = ("before", "after")
 RUNNER: Final = (
-    *(f"{step}:{when}" for step in ("prepare", "read_own", "claim_idle", "read_new", "handle") for when in _BOTH),
+    *(
+        f"{step}:{when}"
+        for step in ("prepare", "read_own", "claim_idle", "read_new", "handle", "settled")
+        for when in _BOTH
+    ),
     *(f"{step}:{when}" for step in ("count_attempt", "settle") for when in ("before", "sent", "after")),
 )
 WRITER: Final = (

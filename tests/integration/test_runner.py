@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from dsmil.config import Settings
 from dsmil.events.handling import Dead, Delivery, Drop, Outcome, Publish, Retry
 from dsmil.events.streams import DEAD_LETTERS, StreamName
-from dsmil.infrastructure.groups import ledger_key
+from dsmil.infrastructure.groups import GroupReader, ledger_key
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import runner as runner_module
 from dsmil.services.letters import Letter, read_letters
@@ -182,6 +182,88 @@ def test_a_duplicate_of_an_event_that_failed_gets_its_chance(
     assert ids(bus) == [bad.event_id]
     assert read_letters(settings, 10)[1] == 1
     assert running.part.vitals().healthy
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of three: the next one is judged while the broker settles the one before."""
+    monkeypatch.setattr(runner_module, "NATURAL_BATCH", 3)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_backlog_keeps_its_order_and_the_next_batch_is_judged_while_one_is_settled(
+    bus: RedisStreamsClient,
+    settings: Settings,
+    handler: Obeying,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = do(*"abcdefghijk")
+    bus.publish_many(IN, events)
+    steps: list[str] = []
+
+    def noted(step: str, of: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
+            steps.append(step)
+            return of(*args)
+
+        return wrapped
+
+    monkeypatch.setattr(handler, "handle", noted("judge", handler.handle))
+    monkeypatch.setattr(GroupReader, "finish", noted("answer", GroupReader.finish))
+    with Running(Runner(handler, settings.replace(batch_size=1))):
+        until(lambda: settled(bus) == len(events))
+    assert ids(bus) == [event.event_id for event in events]
+    assert [len(batch) for batch in handler.batches] == [3, 3, 3, 2]
+    assert steps == ["judge", "judge", "answer", "judge", "answer", "judge", "answer", "answer"]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_twin_in_the_next_batch_waits_for_what_becomes_of_the_first(
+    bus: RedisStreamsClient, settings: Settings, handler: Obeying
+) -> None:
+    """The first stands in a batch that the broker is still settling; neither is it known yet, nor refused."""
+    good, bad, *others = do("publish", "dead", "a", "b", "c", "d")
+    bus.publish_many(IN, [good, bad, others[0], good, bad.replace(payload={"do": "publish"}), *others[1:]])
+    with Running(Runner(handler, settings.replace(batch_size=1))):
+        until(lambda: settled(bus) == 8)
+    assert sorted(ids(bus)) == sorted(event.event_id for event in (good, bad, *others))
+    assert ledger(bus) == {"published": 6, "outputs": 6, "dead": 1, "duplicate": 1}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_refused_batch_is_tried_again_before_the_next_one_is_settled(
+    bus: RedisStreamsClient, settings: Settings, handler: Obeying
+) -> None:
+    events = do(*"abcdefgh")
+    bus.publish_many(IN, events)
+    bus.client.set(StreamName.L3_OUT.value, "not a stream")
+    with Running(Runner(handler, settings.replace(batch_size=1))) as running:
+        until(lambda: "not a stream" in running.part.vitals().checks["broker"])
+        bus.client.delete(StreamName.L3_OUT.value)
+        until(lambda: settled(bus) == len(events))
+        until(lambda: running.part.vitals().healthy)
+    assert ids(bus) == [event.event_id for event in events]
+    assert ledger(bus) == {"published": 8, "outputs": 8}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_stopping_in_a_backlog_leaves_nothing_in_hand(
+    bus: RedisStreamsClient, settings: Settings, handler: Obeying
+) -> None:
+    bus.publish_many(IN, do(*"abcdefghijklmnopqrstuvwxyz"))
+    runner = Runner(handler, settings.replace(batch_size=1))
+    running = Running(runner)
+    handle = handler.handle
+
+    def stop_then_handle(batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        running.stop.set()
+        return handle(batch)
+
+    handler.handle = stop_then_handle  # type: ignore[method-assign]
+    with running:
+        until(lambda: settled(bus) > 0)
+    assert bus.client.xpending(IN, "l3-echo")["pending"] == 0
+    assert len(ids(bus)) == sum(map(len, handler.batches)) < 26
 
 
 def test_flushed_broker_groups_come_back_from_the_first_entry(bus: RedisStreamsClient, running: Running) -> None:

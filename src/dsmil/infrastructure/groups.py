@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import redis
 
 from dsmil.errors import BusRefused, GroupLost, LoginRefused, NotAllowed
@@ -13,7 +14,7 @@ from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.entries import Entry, entries_of, id_order, reading_client, streams_of
-from dsmil.infrastructure.packed import call_packed
+from dsmil.infrastructure.packed import Replies, send_packed
 from dsmil.infrastructure.settling import Settled, Verdict, packed_settlement, parts
 
 if TYPE_CHECKING:
@@ -201,9 +202,12 @@ class GroupReader:
             raise NotAllowed(msg)
         return bool(reply[2:] == [library_revision().encode()])
 
-    def read_new(self, count: int, block_ms: int) -> list[Entry]:
-        """Return up to ``count`` entries of each stream that no consumer has had, waiting if there are none."""
-        return self._read(dict.fromkeys(self.streams, ">"), count, max(block_ms, 1))
+    def read_new(self, count: int, block_ms: int | None) -> list[Entry]:
+        """Return up to ``count`` entries of each stream that no consumer has had.
+
+        Waits ``block_ms`` if there are none, or not at all when it is None.
+        """
+        return self._read(dict.fromkeys(self.streams, ">"), count, None if block_ms is None else max(block_ms, 1))
 
     def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
         """Return entries this consumer already holds, with ids greater than ``after``."""
@@ -248,23 +252,40 @@ class GroupReader:
 
     def settle(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
         """Settle entries of one stream in one fenced server-side call (several when the batch is large)."""
-        done, missed, error = 0, set[str](), ""
-        for part in parts(sorted(verdicts, key=_order)):
-            if error:
-                missed.update(v.entry.entry_id for v in part)
-                continue
-            settled = self._call(stream, part)
-            done += settled.done
-            missed |= settled.missed
-            error = settled.error
-        return Settled(done, frozenset(missed), error)
+        return self.finish(self.begin([(stream, verdicts)]))[0]
 
-    def _call(self, stream: StreamName, verdicts: Sequence[Verdict]) -> Settled:
-        keys = [stream.value, ledger_key(stream, self.group), attempts_key(stream, self.group), DEAD_LETTERS]
-        command, length = packed_settlement(keys, self.group, self.consumer, verdicts)
+    def begin(self, work: Sequence[tuple[StreamName, Sequence[Verdict]]]) -> Call:
+        """Send what settles entries of each stream, and wait for no answer: the broker works meanwhile.
+
+        One call of a reader may be open at a time; :meth:`finish` ends it.
+        """
+        asked = []
+        commands = []
+        for number, (stream, verdicts) in enumerate(work):
+            for part in parts(sorted(verdicts, key=_order)):
+                keys = [
+                    stream.value,
+                    ledger_key(stream, self.group),
+                    attempts_key(stream, self.group),
+                    DEAD_LETTERS,
+                ]
+                commands.append(packed_settlement(keys, self.group, self.consumer, part))
+                asked.append((number, part))
+        with translated(f"settling as {self.group}"):
+            return Call(len(work), asked, send_packed(self._client, commands))
+
+    def finish(self, call: Call) -> list[Settled]:
+        """Read the answers to a call that was begun: one for each stream, in order."""
+        found = [Settled(0, frozenset(), "")] * call.streams
+        with call.replies as replies:
+            for number, verdicts in call.asked:
+                found[number] = found[number].and_then(self._answer(replies, verdicts))
+        return found
+
+    def _answer(self, replies: Replies, verdicts: Sequence[Verdict]) -> Settled:
         try:
-            with translated(f"settling on {stream}"):
-                reply: Any = call_packed(self._client, command, length)
+            with translated(f"settling as {self.group}"):
+                reply: Any = replies.read()
         except BusRefused as exc:
             if "Function not found" in str(exc):  # the broker was replaced or flushed of its functions
                 raise GroupLost(str(exc)) from exc
@@ -272,6 +293,16 @@ class GroupReader:
         done, error = int(reply[1]), reply[0].decode()
         missed = (v.entry.entry_id for v in verdicts) if not done else (i.decode() for i in reply[2:])
         return Settled(done, frozenset(missed), error)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A settlement whose answers are still to come."""
+
+    #: How many streams it settles entries of.
+    streams: int
+    #: What was asked, in order: number of the stream, entries.
+    asked: list[tuple[int, Sequence[Verdict]]]
+    replies: Replies
 
 
 def _order(verdict: Verdict) -> tuple[int, int]:

@@ -48,6 +48,10 @@ class Settled(msgspec.Struct, frozen=True):
     #: Error of the output that stopped the batch, or empty.
     error: str
 
+    def and_then(self, more: Settled) -> Settled:
+        """Return what was done by both; the first error is the one that is told."""
+        return Settled(self.done + more.done, self.missed | more.missed, self.error or more.error)
+
 
 def packed_settlement(
     keys: list[str], group: str, consumer: str, verdicts: Sequence[Verdict]

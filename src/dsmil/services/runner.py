@@ -23,8 +23,8 @@ from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.settling import Verdict
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
-from dsmil.services.recent import RecentIds
 from dsmil.services.retry import Waiting, pause
+from dsmil.services.settler import Settler, Tally
 
 if TYPE_CHECKING:
     import threading
@@ -45,10 +45,10 @@ _CLAIM_EVERY_S: Final = 10.0
 _RETRY_LONGEST_S: Final = 30.0
 #: Entries that may wait for a retry before no new ones are read.
 _MAX_WAITING: Final = 10_000
-#: How long a refused settlement is tried when the process is to stop.
-_DRAIN_S: Final = 5.0
-#: How a verdict is counted; a drop by its own word.
-_OUTCOMES: Final = {"P": "published", "X": "dead"}
+#: A batch of fewer entries is followed by a short rest, in which the next ones gather: a thousand events a second
+#: would else be a thousand batches. Who comes alone is not kept waiting.
+_FEW: Final = 4
+_REST_S: Final = 0.001
 
 
 class Runner(PlainPart):
@@ -64,13 +64,12 @@ class Runner(PlainPart):
         #: Stream that may be written -> its name, and the most bytes of one event in it.
         self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
         self._waiting = Waiting()
-        self._recent = RecentIds()
         self._next_claim = 0.0
         self._problem = STARTING
         self._log = log.get(handler.name)
-        self._outcomes: Counter[tuple[str, str]] = Counter()
-        self._layers: Counter[tuple[int, str]] = Counter()
+        self._tally = Tally()
         self._reader: GroupReader
+        self._settler: Settler
         self._stop: threading.Event
 
     @property
@@ -86,7 +85,7 @@ class Runner(PlainPart):
     @property
     def outcomes(self) -> Counter[tuple[str, str]]:
         """(stream, outcome) -> entries since start."""
-        return self._outcomes
+        return self._tally.outcomes
 
     def vitals(self) -> Vitals:
         """Return how the service is doing."""
@@ -94,10 +93,10 @@ class Runner(PlainPart):
         return Vitals(
             name=self.name,
             device_id=self.device_id,
-            outcomes=dict(self._outcomes),
-            layers=dict(self._layers),
+            outcomes=dict(self._tally.outcomes),
+            layers=dict(self._tally.layers),
             notes=telling.notes() if telling else {},
-            checks={"broker": self._problem} | (telling.checks() if telling else {}),
+            checks={"broker": self._problem or self._tally.refused} | (telling.checks() if telling else {}),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -109,6 +108,7 @@ class Runner(PlainPart):
         self._reader = GroupReader(
             client, self._handler.reads, self.name, consumer.name, writes=self._handler.writes
         )
+        self._settler = Settler(self._reader, stop, self._clock, self._log, self._tally)
         failures, suspect = 0, True
         try:
             while not stop.is_set():
@@ -125,6 +125,7 @@ class Runner(PlainPart):
                     wait = pause(failures)
                     self._problem = str(exc)
                     self._log.warning("runner.trouble", cause=str(exc), retry_in_s=round(wait, 2))
+                    self._settler.forget()
                     client.connection_pool.disconnect()
                     stop.wait(wait)
         finally:
@@ -133,6 +134,7 @@ class Runner(PlainPart):
 
     def _serve(self) -> None:
         count = max(self._settings.batch_size, NATURAL_BATCH)
+        ahead: list[Entry] = []
         while not self._stop.is_set():
             now = self._clock()
             if now >= self._next_claim:
@@ -141,12 +143,24 @@ class Runner(PlainPart):
             for entry, tries, failed in self._waiting.pop_due(now):
                 self._alone(entry, tries=tries, counted=failed)
             block_ms = self._block_ms(now)
-            if len(self._waiting) >= _MAX_WAITING:
+            if not ahead and len(self._waiting) >= _MAX_WAITING:
                 self._stop.wait(block_ms / 1000)
                 continue
-            entries = self._reader.read_new(count, block_ms)
-            if entries:
-                self._batch(entries)
+            entries = ahead or self._reader.read_new(count, block_ms)
+            ahead = self._batch(entries, count) if entries else []
+        if ahead:
+            self._settler.settle(self._judge(ahead))
+
+    def _batch(self, entries: Sequence[Entry], count: int) -> list[Entry]:
+        """Handle entries and settle them; where more is waiting, return it, and the broker settles meanwhile."""
+        verdicts = self._judge(entries)
+        ahead = self._reader.read_new(count, None) if len(entries) >= count else []
+        self._settler.begin(verdicts)
+        if not ahead:
+            self._settler.finish()
+            if len(entries) < _FEW:
+                time.sleep(_REST_S)
+        return ahead
 
     def _block_ms(self, now: float) -> int:
         due = self._waiting.next_due()
@@ -168,7 +182,7 @@ class Runner(PlainPart):
                             return
                         self._alone(entry)
                 else:
-                    self._batch(entries)
+                    self._settler.settle(self._judge(entries))
 
     def _claim(self) -> None:
         """Take over what other consumers hold and do not settle."""
@@ -177,15 +191,15 @@ class Runner(PlainPart):
             if lost:
                 self._log.error("runner.entries_lost", stream=stream.value, entries=lost[:10], count=len(lost))
                 self._reader.count_lost(stream, len(lost))
-                self._outcomes[stream.value, "lost"] += len(lost)
+                self._tally.outcomes[stream.value, "lost"] += len(lost)
             for entry in entries:
                 if entry.place not in self._waiting:
                     self._alone(entry)
 
     # What happens to them
 
-    def _batch(self, entries: Sequence[Entry]) -> None:
-        """Handle entries together; when that fails, one by one."""
+    def _judge(self, entries: Sequence[Entry]) -> list[Verdict]:
+        """Handle entries together and return what is to become of them; when that fails, settle one by one."""
         verdicts: list[Verdict] = []
         ready: list[Entry] = []
         deliveries: list[Delivery] = []
@@ -195,7 +209,7 @@ class Runner(PlainPart):
             screened = self._screen(entry)
             if isinstance(screened, Verdict):
                 verdicts.append(screened)
-            elif screened.event.event_id in ids:
+            elif screened.event.event_id in ids or screened.event.event_id in self._settler.unsettled:
                 again.append(entry)  # decided once its twin is settled: the twin may yet be refused
             else:
                 ids.add(screened.event.event_id)
@@ -206,34 +220,30 @@ class Runner(PlainPart):
                 outcomes = self._handle(deliveries)
             except Exception as exc:  # noqa: BLE001 - a bug in a service must not stop the stream
                 self._log.warning("runner.batch_failed", entries=len(ready), cause=_words(exc), exc_info=True)
-                self._settle(verdicts)
+                outcomes = []
                 for entry in ready:
                     self._alone(entry)
-                self._again(again)
-                return
-            for entry, delivery, outcome in zip(ready, deliveries, outcomes, strict=True):
+            for entry, delivery, outcome in zip(ready, deliveries, outcomes, strict=False):
                 if isinstance(outcome, Retry):
                     self._wait(entry, outcome, tries=1)
                 else:
                     verdicts.append(self._verdict(entry, delivery, outcome, attempts=1))
-        self._settle(verdicts)
-        self._again(again)
-
-    def _again(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            self._batch(entries)
+        if not again:
+            return verdicts
+        self._settler.settle(verdicts)
+        return self._judge(again)
 
     def _alone(self, entry: Entry, *, tries: int = 0, counted: bool = True) -> None:
         """Handle one entry by itself. ``counted`` is False when it only asked to wait."""
         screened = self._screen(entry)
         if isinstance(screened, Verdict):
-            self._settle([screened])
+            self._settler.settle([screened])
             return
         # Counted before it is handled: a handler that takes the process down counts too.
         attempts = self._reader.count_attempt(entry) if counted else tries
         if counted and attempts > MAX_ATTEMPTS:
             dead = Dead("handler_died", f"the process died while handling it alone, {MAX_ATTEMPTS} times")
-            self._settle([self._verdict(entry, screened, dead, attempts=MAX_ATTEMPTS)])
+            self._settler.settle([self._verdict(entry, screened, dead, attempts=MAX_ATTEMPTS)])
             return
         try:
             outcome = self._handle([screened])[0]
@@ -243,14 +253,14 @@ class Runner(PlainPart):
             )
             if attempts >= MAX_ATTEMPTS:
                 dead = Dead("handler_failed", _words(exc))
-                self._settle([self._verdict(entry, screened, dead, attempts=attempts)])
+                self._settler.settle([self._verdict(entry, screened, dead, attempts=attempts)])
             else:
                 self._waiting.add(self._clock() + pause(attempts), entry, attempts, failed=True)
             return
         if isinstance(outcome, Retry):
             self._wait(entry, outcome, tries=tries + 1)
         else:
-            self._settle([self._verdict(entry, screened, outcome, attempts=max(attempts, 1))])
+            self._settler.settle([self._verdict(entry, screened, outcome, attempts=max(attempts, 1))])
 
     def _handle(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
         outcomes = self._handler.handle(deliveries)
@@ -264,7 +274,7 @@ class Runner(PlainPart):
         return outcomes
 
     def _wait(self, entry: Entry, retry: Retry, *, tries: int) -> None:
-        self._outcomes[entry.stream.value, "retried"] += 1
+        self._tally.outcomes[entry.stream.value, "retried"] += 1
         self._log.info("runner.retry", source=entry.place, reason=retry.reason, tries=tries)
         self._waiting.add(self._clock() + pause(tries, _RETRY_LONGEST_S), entry, tries, failed=False)
 
@@ -277,7 +287,7 @@ class Runner(PlainPart):
             delivery = entry.delivery()
         except EventInvalid as exc:
             return self._dead(entry, Dead(exc.cause, exc.detail), event_id="", attempts=1)
-        if delivery.event.event_id in self._recent:
+        if delivery.event.event_id in self._settler.recent:
             return Verdict(entry, "D", counter="duplicate")
         return delivery
 
@@ -314,49 +324,6 @@ class Runner(PlainPart):
         self._log.warning("runner.dead_letter", source=entry.place, cause=dead.cause, detail=dead.detail)
         letter = dead_letter(entry, dead, service=self.name, event_id=event_id, attempts=attempts, now=time.time())
         return Verdict(entry, "X", letter=letter)
-
-    # Settling
-
-    def _settle(self, verdicts: Sequence[Verdict]) -> None:
-        for stream in self._handler.reads:
-            mine = [verdict for verdict in verdicts if verdict.entry.stream is stream]
-            if mine:
-                self._settle_stream(stream, mine)
-
-    def _settle_stream(self, stream: StreamName, verdicts: Sequence[Verdict]) -> None:
-        """Settle, again and again while the broker refuses: nothing new is read until it takes this."""
-        failures, give_up = 0, 0.0
-        while True:
-            settled = self._reader.settle(stream, verdicts)
-            missed = settled.missed
-            self._count(stream, [v for v in verdicts if v.entry.entry_id not in missed] if missed else verdicts)
-            if not settled.error:
-                if settled.missed:
-                    self._outcomes[stream.value, "fenced"] += len(settled.missed)
-                self._problem = ""
-                return
-            verdicts = [v for v in verdicts if v.entry.entry_id in settled.missed]
-            failures += 1
-            self._problem = settled.error
-            self._log.warning("runner.settle_refused", stream=stream.value, cause=settled.error)
-            if self._stop.is_set():
-                give_up = give_up or self._clock() + _DRAIN_S
-                if self._clock() >= give_up:
-                    return  # still pending: the next start reads them first
-                time.sleep(pause(failures, 1.0))
-            else:
-                self._stop.wait(pause(failures))
-
-    def _count(self, stream: StreamName, settled: Sequence[Verdict]) -> None:
-        outcomes = Counter([_OUTCOMES.get(v.kind, v.counter) for v in settled])
-        layers = [layer for v in settled for layer in v.layers]
-        if layers:
-            outcomes["outputs"] = len(layers)
-        for outcome, number in outcomes.items():
-            self._outcomes[stream.value, outcome] += number
-        for (layer, severity), number in Counter(layers).items():
-            self._layers[layer, severity.value] += number
-        self._recent.remember([v.event_id for v in settled if v.event_id and v.kind != "X"])
 
 
 def _most_bytes(stream: StreamName) -> int:
