@@ -21,7 +21,9 @@ from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.positions import Positions
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.store import Store
+from dsmil.infrastructure.trimming import Trimmer
 from dsmil.services import store_writer
+from dsmil.services.janitor import Janitor
 from dsmil.services.runner import Runner
 from dsmil.services.store_writer import StoreWriter
 from dsmil.sources._follow import Follower
@@ -43,6 +45,9 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "follow": (Follower, "read"),
     "append": (RedisStreamsClient, "append"),
     "save": (Positions, "save"),
+    "watch": (Janitor, "_watch"),
+    "trim": (Trimmer, "trim"),
+    "reap": (Trimmer, "reap"),
 }
 #: Steps whose ``after`` counts only when they returned something.
 _READS: Final = {"read_own", "read_new", "read", "follow"}
@@ -58,6 +63,10 @@ RUNNER: Final = (
 WRITER: Final = (
     *(f"{step}:{when}" for step in ("open", "look", "read", "write") for when in _BOTH),
     *("rows:before", "position:before", "commit:before", "commit:after"),
+)
+JANITOR: Final = (
+    *(f"watch:{when}" for when in _BOTH),
+    *(f"{step}:{when}" for step in ("trim", "reap") for when in ("before", "sent", "after")),
 )
 INGEST: Final = (
     *("follow:before", "follow:after", "append:before", "append:sent", "append:after"),

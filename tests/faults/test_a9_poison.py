@@ -63,4 +63,5 @@ def test_poison(make_rig: Callable[..., Rig], tier: Tier, row: Row, kind: str) -
         rig.client = Lens(rig.client, without=range(-POISON, 0), letters=POISON)  # type: ignore[assignment]
         row.judge(rig.finish(load))
         if kind == "raise":
-            assert after <= 2 * max(before, 0.01)
+            # The short tier shares its cores with whatever else runs, and its p99 are a few dozen entries.
+            assert after <= 2 * max(before, tier.pick(0.1, 0.01))

@@ -48,7 +48,7 @@ _MAX_WAITING: Final = 10_000
 #: A batch of fewer entries is followed by a short rest, in which the next ones gather: a thousand events a second
 #: would else be a thousand batches. Who comes alone is not kept waiting.
 _FEW: Final = 4
-_REST_S: Final = 0.001
+_REST_S: Final = 0.002
 
 
 class Runner(PlainPart):
