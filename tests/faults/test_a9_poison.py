@@ -20,7 +20,6 @@ POISON = 10
 @pytest.mark.scenario("A9 poison")
 @pytest.mark.parametrize("kind", ["raise", "die"])
 def test_poison(make_rig: Callable[..., Rig], tier: Tier, row: Row, kind: str) -> None:
-    del tier  # its figures are the same in both
     with make_rig(mutant="fragile") as rig:
         load = rig.load(rate=1000)
         router = rig.router()
