@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import redis
@@ -14,7 +14,7 @@ from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.entries import Entry, entries_of, id_order, reading_client, streams_of
-from dsmil.infrastructure.packed import Replies, send_packed
+from dsmil.infrastructure.packed import Line, argument
 from dsmil.infrastructure.settling import Settled, Verdict, packed_settlement, parts
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class GroupReader:
         """Bind to a client that no other thread uses while a read blocks."""
         self._client = client
         self._reading = reading_client(client)
+        self._line = Line(client)
         self.streams = tuple(streams)
         self.writes = tuple(writes)
         self.group = group
@@ -214,10 +215,12 @@ class GroupReader:
         return self._read({stream: after}, count, None)
 
     def _read(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> list[Entry]:
+        waiting = () if block_ms is None else ("BLOCK", str(block_ms))
+        words = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", str(count), *waiting, "STREAMS")
+        words += (*(stream.value for stream in places), *places.values())
         with translated(f"reading as {self.group}"):
-            reply: Any = self._reading.xreadgroup(
-                self.group, self.consumer, cast("Any", places), count=count, block=block_ms
-            )
+            self._line.send((map(argument, words), len(words)))
+            reply = self._line.read()
         return [entry for _, entries in streams_of(reply) for entry in entries]
 
     def claim_idle(self, stream: StreamName, idle_ms: int) -> tuple[list[Entry], list[str]]:
@@ -257,37 +260,38 @@ class GroupReader:
     def begin(self, work: Sequence[tuple[StreamName, Sequence[Verdict]]]) -> Call:
         """Send what settles entries of each stream, and wait for no answer: the broker works meanwhile.
 
-        One call of a reader may be open at a time; :meth:`finish` ends it.
+        :meth:`finish` reads the answer; nothing else may be asked before.
         """
         asked = []
         commands = []
         for number, (stream, verdicts) in enumerate(work):
             for part in parts(sorted(verdicts, key=_order)):
-                keys = [
-                    stream.value,
-                    ledger_key(stream, self.group),
-                    attempts_key(stream, self.group),
-                    DEAD_LETTERS,
-                ]
+                keys = [stream.value, ledger_key(stream, self.group), attempts_key(stream, self.group)]
+                keys.append(DEAD_LETTERS)
                 commands.append(packed_settlement(keys, self.group, self.consumer, part))
                 asked.append((number, part))
         with translated(f"settling as {self.group}"):
-            return Call(len(work), asked, send_packed(self._client, commands))
+            self._line.send(*commands)
+        return Call(len(work), asked)
 
     def finish(self, call: Call) -> list[Settled]:
         """Read the answers to a call that was begun: one for each stream, in order."""
         found = [Settled(0, frozenset(), "")] * call.streams
-        with call.replies as replies:
-            for number, verdicts in call.asked:
-                found[number] = found[number].and_then(self._answer(replies, verdicts))
+        for number, verdicts in call.asked:
+            found[number] = found[number].and_then(self._answer(verdicts))
         return found
 
-    def _answer(self, replies: Replies, verdicts: Sequence[Verdict]) -> Settled:
+    def forget(self) -> None:
+        """Drop the line, and with it every answer that is still to come."""
+        self._line.drop()
+
+    def _answer(self, verdicts: Sequence[Verdict]) -> Settled:
         try:
             with translated(f"settling as {self.group}"):
-                reply: Any = replies.read()
+                reply: Any = self._line.read()
         except BusRefused as exc:
             if "Function not found" in str(exc):  # the broker was replaced or flushed of its functions
+                self.forget()
                 raise GroupLost(str(exc)) from exc
             return Settled(0, frozenset(v.entry.entry_id for v in verdicts), str(exc))
         done, error = int(reply[1]), reply[0].decode()
@@ -302,7 +306,6 @@ class Call(msgspec.Struct, frozen=True):
     streams: int
     #: What was asked, in order: number of the stream, entries.
     asked: list[tuple[int, Sequence[Verdict]]]
-    replies: Replies
 
 
 def _order(verdict: Verdict) -> tuple[int, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import redis
 
-if TYPE_CHECKING:
-    from types import TracebackType
+#: A command: its arguments as the protocol has them, in any pieces, and their number.
+Packed = tuple[Iterable[bytes], int]
 
 
 def argument(value: str | bytes) -> bytes:
@@ -17,57 +17,48 @@ def argument(value: str | bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
 
-def send_packed(client: redis.Redis, commands: Sequence[tuple[Sequence[bytes], int]]) -> Replies:
-    """Send commands in one write and wait for none; each is its arguments, in pieces, and their number.
+class Line:
+    """One connection that is kept: a pool looks it over at every loan, which costs more than a small batch does.
 
-    Raises the client library's errors, and never sends twice.
+    What is sent is answered in order. Raises the client library's errors, and never sends twice.
     """
-    pool = client.connection_pool
-    replies = Replies(pool, pool.get_connection(), len(commands))
-    pieces: list[bytes] = []
-    for arguments, count in commands:
-        pieces += (b"*%d\r\n" % count, *arguments)
-    try:
-        replies.connection.send_packed_command([b"".join(pieces)])
-    except BaseException:
-        replies.close()
-        raise
-    return replies
 
+    def __init__(self, client: redis.Redis) -> None:
+        """Take connections from the pool of ``client``, one at a time."""
+        self._pool: Any = client.connection_pool
+        self._connection: Any = None
+        #: Answers that are still to come.
+        self.open = 0
 
-class Replies:
-    """Answers that are still to come on a connection, which is held until all are read or none is wanted."""
-
-    def __init__(self, pool: Any, connection: Any, count: int) -> None:  # noqa: ANN401 - the driver's
-        """Hold ``connection`` for ``count`` answers."""
-        self.connection = connection
-        self._pool = pool
-        self._left = count
+    def send(self, *commands: Packed) -> None:
+        """Send commands in one write and wait for no answer."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._pool.get_connection()
+        whole = b"".join(piece for pieces, count in commands for piece in (b"*%d\r\n" % count, *pieces))
+        try:
+            connection.send_packed_command([whole])
+        except BaseException:
+            self.drop()
+            raise
+        self.open += len(commands)
 
     def read(self) -> Any:  # noqa: ANN401 - any reply
-        """Return the next plain reply; raises the client library's errors."""
+        """Return the next plain reply; a refusal is raised, and the line goes on."""
         try:
-            reply = self.connection.read_response()
+            reply = self._connection.read_response()
         except redis.ResponseError:
-            self._left -= 1
+            self.open -= 1
             raise
-        self._left -= 1
+        except BaseException:
+            self.drop()
+            raise
+        self.open -= 1
         return reply
 
-    def close(self) -> None:
-        """Give the connection back; what is still to come must not answer somebody else."""
-        connection, self.connection = self.connection, None
+    def drop(self) -> None:
+        """Close the connection: what is still to come must not answer anything else."""
+        connection, self._connection, self.open = self._connection, None, 0
         if connection is not None:
-            if self._left:
-                connection.disconnect()
+            connection.disconnect()
             self._pool.release(connection)
-
-    def __enter__(self) -> Replies:
-        """Hold the connection for the block."""
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _exc: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        """Give it back, however the block ended."""
-        self.close()

@@ -129,6 +129,7 @@ class Runner(PlainPart):
                     client.connection_pool.disconnect()
                     stop.wait(wait)
         finally:
+            self._reader.forget()
             client.close()
             consumer.release()
 
@@ -154,6 +155,7 @@ class Runner(PlainPart):
     def _batch(self, entries: Sequence[Entry], count: int) -> list[Entry]:
         """Handle entries and settle them; where more is waiting, return it, and the broker settles meanwhile."""
         verdicts = self._judge(entries)
+        self._settler.finish()
         ahead = self._reader.read_new(count, None) if len(entries) >= count else []
         self._settler.begin(verdicts)
         if not ahead:

@@ -69,7 +69,7 @@ class Settler:
         self.finish()
 
     def begin(self, verdicts: Sequence[Verdict]) -> None:
-        """Hand a batch to the broker; the one before is finished first."""
+        """Hand a batch to the broker, whose answer :meth:`finish` waits for; the one before is finished first."""
         self.finish()
         work: _Work = []
         for stream in self._reader.streams:
@@ -96,8 +96,7 @@ class Settler:
 
     def forget(self) -> None:
         """Let go of what was begun: the line is lost, and what was not settled is read again."""
-        if self._open is not None:
-            self._open[0].replies.close()
+        self._reader.forget()
         self._open, self.unsettled = None, frozenset()
 
     def _insist(self, stream: StreamName, verdicts: Sequence[Verdict], error: str) -> None:
