@@ -201,9 +201,12 @@ class GroupReader:
             raise NotAllowed(msg)
         return bool(reply[2:] == [library_revision().encode()])
 
-    def read_new(self, count: int, block_ms: int) -> list[Entry]:
-        """Return up to ``count`` entries of each stream that no consumer has had, waiting if there are none."""
-        return self._read(dict.fromkeys(self.streams, ">"), count, max(block_ms, 1))
+    def read_new(self, count: int, block_ms: int, streams: Sequence[StreamName] | None = None) -> list[Entry]:
+        """Return up to ``count`` entries of each stream that no consumer has had, waiting if there are none.
+
+        ``streams`` names those to read, by default all.
+        """
+        return self._read(dict.fromkeys(streams or self.streams, ">"), count, max(block_ms, 1))
 
     def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
         """Return entries this consumer already holds, with ids greater than ``after``."""

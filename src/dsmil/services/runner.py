@@ -24,6 +24,7 @@ from dsmil.infrastructure.settling import Verdict
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.recent import RecentIds
+from dsmil.services.remembering import Memory
 from dsmil.services.retry import Waiting, pause
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Runner(PlainPart):
         self._clock = clock
         #: Stream that may be written -> its name, and the most bytes of one event in it.
         self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
+        self._memory = Memory.of(handler, settings, clock)
         self._waiting = Waiting()
         self._recent = RecentIds()
         self._next_claim = 0.0
@@ -97,7 +99,9 @@ class Runner(PlainPart):
             outcomes=dict(self._outcomes),
             layers=dict(self._layers),
             notes=telling.notes() if telling else {},
-            checks={"broker": self._problem} | (telling.checks() if telling else {}),
+            checks={"broker": self._problem}
+            | ({"memory": self._memory.problem} if self._memory else {})
+            | (telling.checks() if telling else {}),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -113,6 +117,8 @@ class Runner(PlainPart):
         try:
             while not stop.is_set():
                 try:
+                    if self._memory:
+                        self._memory.bind(client, self._reader)
                     self._reader.prepare()
                     self._recover(alone=suspect)
                     suspect = False
@@ -128,11 +134,14 @@ class Runner(PlainPart):
                     client.connection_pool.disconnect()
                     stop.wait(wait)
         finally:
+            if self._memory:
+                self._memory.close()
             client.close()
             consumer.release()
 
     def _serve(self) -> None:
         count = max(self._settings.batch_size, NATURAL_BATCH)
+        read_new = self._memory.read_new if self._memory else self._reader.read_new
         while not self._stop.is_set():
             now = self._clock()
             if now >= self._next_claim:
@@ -144,7 +153,9 @@ class Runner(PlainPart):
             if len(self._waiting) >= _MAX_WAITING:
                 self._stop.wait(block_ms / 1000)
                 continue
-            entries = self._reader.read_new(count, block_ms)
+            if self._memory:
+                self._memory.keep()
+            entries = read_new(count, block_ms)
             if entries:
                 self._batch(entries)
 
@@ -158,10 +169,15 @@ class Runner(PlainPart):
     def _recover(self, *, alone: bool) -> None:
         """Handle what this consumer already holds: after a death one by one, after a lost line in batches."""
         self._waiting.clear()
+        if self._memory:
+            self._recent = RecentIds()
+            self._memory.recall(self._recent, lambda entry: self._alone(entry, counted=alone), self._stop)
         for stream in self._handler.reads:
             after = "0"
             while entries := self._reader.read_own(stream, after, NATURAL_BATCH):
                 after = entries[-1].entry_id
+                if self._memory:
+                    entries = [entry for entry in entries if not self._memory.holds(entry)]
                 if alone:
                     for entry in entries:
                         if self._stop.is_set():
@@ -179,7 +195,7 @@ class Runner(PlainPart):
                 self._reader.count_lost(stream, len(lost))
                 self._outcomes[stream.value, "lost"] += len(lost)
             for entry in entries:
-                if entry.place not in self._waiting:
+                if entry.place not in self._waiting and not (self._memory and self._memory.holds(entry)):
                     self._alone(entry)
 
     # What happens to them
@@ -233,6 +249,8 @@ class Runner(PlainPart):
         attempts = self._reader.count_attempt(entry) if counted else tries
         if counted and attempts > MAX_ATTEMPTS:
             dead = Dead("handler_died", f"the process died while handling it alone, {MAX_ATTEMPTS} times")
+            if self._memory:
+                self._memory.skip(entry)
             self._settle([self._verdict(entry, screened, dead, attempts=MAX_ATTEMPTS)])
             return
         try:
@@ -253,7 +271,7 @@ class Runner(PlainPart):
             self._settle([self._verdict(entry, screened, outcome, attempts=max(attempts, 1))])
 
     def _handle(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        outcomes = self._handler.handle(deliveries)
+        outcomes = (self._memory or self._handler).handle(deliveries)
         if len(outcomes) != len(deliveries):
             msg = f"{self.name} gave {len(outcomes)} outcomes for {len(deliveries)} events"
             raise DsmilError(msg)
@@ -330,6 +348,8 @@ class Runner(PlainPart):
             settled = self._reader.settle(stream, verdicts)
             missed = settled.missed
             self._count(stream, [v for v in verdicts if v.entry.entry_id not in missed] if missed else verdicts)
+            if self._memory:
+                self._memory.settled([v for v in verdicts if not (settled.error and v.entry.entry_id in missed)])
             if not settled.error:
                 if settled.missed:
                     self._outcomes[stream.value, "fenced"] += len(settled.missed)
