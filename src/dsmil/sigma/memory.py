@@ -19,7 +19,8 @@ class KeptFiring(msgspec.Struct, frozen=True):
     group: dict[str, str]
     start: float
     end: float
-    measure: float
+    #: A count stays one: it is shown.
+    measure: int | float
     rules: tuple[str, ...]
     evidence: tuple[str, ...]
     events: int
@@ -31,7 +32,7 @@ class KeptGroup(msgspec.Struct, frozen=True):
     key: Key
     entries: tuple[Entry, ...]
     closes: float
-    fired: float
+    fired: int | float
     quiet_until: float | None
     trigger: str
     firing: KeptFiring | None
