@@ -54,6 +54,10 @@ class StoreDamaged(StoreUnavailable):
     """The file of the hot store is no longer a whole database."""
 
 
+class MemoryUnavailable(Unavailable):
+    """What a service remembers cannot be read or kept."""
+
+
 class StoreTooNew(DsmilError):
     """The hot store was written by a newer version of this software."""
 

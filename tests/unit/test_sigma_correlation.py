@@ -250,7 +250,7 @@ def test_state_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(5000):
         one.match(n)
     (state,) = one.correlator.windows
-    assert [len(group.entries) for group in state._groups.values()] == [windows.MAX_ENTRIES]
+    assert [len(group.entries) for group in state.groups.values()] == [windows.MAX_ENTRIES]
 
 
 def test_waiting_windows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:

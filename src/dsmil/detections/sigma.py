@@ -13,6 +13,7 @@ from dsmil.events.handling import Delivery, Drop, Outcome, Publish
 from dsmil.events.model import Event, EventCategory, create_event
 from dsmil.events.streams import StreamName
 from dsmil.sigma.correlator import Correlator
+from dsmil.sigma.memory import kept, take_up
 from dsmil.sigma.sources import read
 
 if TYPE_CHECKING:
@@ -61,11 +62,26 @@ class Sigma:
         """Answer each record with its findings, or drop it with the reason."""
         if not batch:
             return []
+        rules = self._current()
+        return [self._one(delivery.event, rules) for delivery in batch]
+
+    def memory(self) -> bytes:
+        """Return the windows of the correlation rules."""
+        return kept(self._correlator)
+
+    def recall(self, memory: bytes) -> None:
+        """Take up windows that were kept; those of rules that are no longer there are left out."""
+        fresh = Correlator(self._current().correlations)
+        take_up(fresh, memory)
+        self._correlator = fresh
+
+    def _current(self) -> RuleSet:
+        """Return the rules in use; when they have changed, a rule that stays keeps its windows."""
         rules = self._keeper.current()
         if rules is not self._rules:
             self._rules = rules
             self._correlator = Correlator(rules.correlations, before=self._correlator)
-        return [self._one(delivery.event, rules) for delivery in batch]
+        return rules
 
     def _one(self, event: Event, rules: RuleSet) -> Outcome:
         if not rules.rules:

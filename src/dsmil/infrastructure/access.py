@@ -73,15 +73,25 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
         return f"user {prefix}{self.name} on #{password_hash} {root} {selectors}"
 
 
-def consuming(group: str, reads: Sequence[str], writes: Sequence[str]) -> tuple[Grant, ...]:
-    """Return what the runner needs to read as ``group`` and to settle; see ``functions.lua``."""
+def consuming(
+    group: str, reads: Sequence[str], writes: Sequence[str], *, remembers: bool = False
+) -> tuple[Grant, ...]:
+    """Return what the runner needs to read as ``group`` and to settle; see ``functions.lua``.
+
+    One that ``remembers`` reads again what it was given since it kept its memory, of the data it is about.
+    """
     counters = tuple(key(stream, group) for stream in reads for key in (ledger_key, attempts_key))
     outputs = tuple(dict.fromkeys((*map(str, writes), DEAD_LETTERS)))
     inputs = tuple(map(str, reads))
     settled = tuple(dict.fromkeys((*inputs, *counters, *outputs)))
     own = (*_LOOK, "xreadgroup", "xautoclaim", "xpending", "xack")
+    again = (
+        Grant(commands=("xrange",), reads=inputs),
+        Grant(commands=("get", "set"), reads=(EPOCH_KEY,), writes=(EPOCH_KEY,)),
+    )
     return (
         Grant(commands=own, reads=inputs, writes=inputs),
+        *(again if remembers else ()),
         Grant(commands=("hincrby", "hdel", "exists"), reads=counters, writes=counters),
         Grant(commands=("xadd", "type"), writes=outputs),
         # The broker cannot know what a function does with its keys and asks for both rights on each; what it

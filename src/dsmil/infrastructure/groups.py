@@ -203,12 +203,16 @@ class GroupReader:
             raise NotAllowed(msg)
         return bool(reply[2:] == [library_revision().encode()])
 
-    def read_new(self, count: int, block_ms: int | None) -> list[Entry]:
+    def read_new(
+        self, count: int, block_ms: int | None, streams: Sequence[StreamName] | None = None
+    ) -> list[Entry]:
         """Return up to ``count`` entries of each stream that no consumer has had.
 
-        Waits ``block_ms`` if there are none, or not at all when it is None.
+        Waits ``block_ms`` if there are none, or not at all when it is None. ``streams`` names those to read, by
+        default all.
         """
-        return self._read(dict.fromkeys(self.streams, ">"), count, None if block_ms is None else max(block_ms, 1))
+        wait_ms = None if block_ms is None else max(block_ms, 1)
+        return self._read(dict.fromkeys(streams or self.streams, ">"), count, wait_ms)
 
     def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
         """Return entries this consumer already holds, with ids greater than ``after``."""

@@ -25,3 +25,8 @@ class RecentIds(set[str]):
         self._order.extend(fresh)
         while len(self._order) > self._capacity:
             self.discard(self._order.popleft())
+
+    def forget(self) -> None:
+        """Forget all of them."""
+        self.clear()
+        self._order.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dsmil.events.handling import Remembering
 from dsmil.infrastructure.access import Grant, Role, consuming, emptying, looking, preparing, producing
 from dsmil.services.catalogue import detector_classes, service_classes
 
@@ -35,7 +36,8 @@ def roles() -> list[Role]:
 def _service(part: Any) -> Role:  # noqa: ANN401 - a class that some file offers
     about = f"`dsmil run {part.name}`"
     if hasattr(part, "handle"):
-        return Role(name=part.name, about=about, grants=consuming(part.name, part.reads, part.writes))
+        grants = consuming(part.name, part.reads, part.writes, remembers=issubclass(part, Remembering))
+        return Role(name=part.name, about=about, grants=grants)
     return Role(name=part.name, about=about, grants=part.grants(), keyless=getattr(part, "keyless", ()))
 
 

@@ -23,6 +23,7 @@ from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.settling import Verdict
 from dsmil.services.letters import dead_letter
 from dsmil.services.part import STARTING, PlainPart, Vitals
+from dsmil.services.remembering import Memory
 from dsmil.services.retry import Waiting, pause
 from dsmil.services.settler import Settler, Tally
 
@@ -63,6 +64,7 @@ class Runner(PlainPart):
         self._clock = clock
         #: Stream that may be written -> its name, and the most bytes of one event in it.
         self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
+        self._memory = Memory.of(handler, settings, clock)
         self._waiting = Waiting()
         self._next_claim = 0.0
         self._problem = STARTING
@@ -96,7 +98,9 @@ class Runner(PlainPart):
             outcomes=dict(self._tally.outcomes),
             layers=dict(self._tally.layers),
             notes=telling.notes() if telling else {},
-            checks={"broker": self._problem or self._tally.refused} | (telling.checks() if telling else {}),
+            checks={"broker": self._problem or self._tally.refused}
+            | ({"memory": self._memory.problem} if self._memory else {})
+            | (telling.checks() if telling else {}),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -108,11 +112,13 @@ class Runner(PlainPart):
         self._reader = GroupReader(
             client, self._handler.reads, self.name, consumer.name, writes=self._handler.writes
         )
-        self._settler = Settler(self._reader, stop, self._clock, self._log, self._tally)
+        self._settler = Settler(self._reader, stop, self._clock, self._log, self._tally, self._memory)
         failures, suspect = 0, True
         try:
             while not stop.is_set():
                 try:
+                    if self._memory:
+                        self._memory.bind(client, self._reader)
                     self._reader.prepare()
                     self._recover(alone=suspect)
                     suspect = False
@@ -130,12 +136,15 @@ class Runner(PlainPart):
                     stop.wait(wait)
         finally:
             self._reader.forget()
+            if self._memory:
+                self._memory.close()
             client.close()
             consumer.release()
 
     def _serve(self) -> None:
         count = max(self._settings.batch_size, NATURAL_BATCH)
         ahead: list[Entry] = []
+        read_new = self._memory.read_new if self._memory else self._reader.read_new
         while not self._stop.is_set():
             now = self._clock()
             if now >= self._next_claim:
@@ -147,7 +156,9 @@ class Runner(PlainPart):
             if not ahead and len(self._waiting) >= _MAX_WAITING:
                 self._stop.wait(block_ms / 1000)
                 continue
-            entries = ahead or self._reader.read_new(count, block_ms)
+            if self._memory:
+                self._memory.keep()
+            entries = ahead or read_new(count, block_ms)
             ahead = self._batch(entries, count) if entries else []
         if ahead:
             self._settler.settle(self._judge(ahead))
@@ -156,7 +167,9 @@ class Runner(PlainPart):
         """Handle entries and settle them; where more is waiting, return it, and the broker settles meanwhile."""
         verdicts = self._judge(entries)
         self._settler.finish()
-        ahead = self._reader.read_new(count, None) if len(entries) >= count else []
+        # Not for a handler that remembers: its memory is kept between two batches, when all is settled.
+        more = len(entries) >= count and self._memory is None
+        ahead = self._reader.read_new(count, None) if more else []
         self._settler.begin(verdicts)
         if not ahead:
             self._settler.finish()
@@ -174,10 +187,15 @@ class Runner(PlainPart):
     def _recover(self, *, alone: bool) -> None:
         """Handle what this consumer already holds: after a death one by one, after a lost line in batches."""
         self._waiting.clear()
+        if self._memory:
+            self._settler.recent.forget()
+            self._memory.recall(self._settler.recent, lambda entry: self._alone(entry, counted=alone), self._stop)
         for stream in self._handler.reads:
             after = "0"
             while entries := self._reader.read_own(stream, after, NATURAL_BATCH):
                 after = entries[-1].entry_id
+                if self._memory:
+                    entries = [entry for entry in entries if not self._memory.holds(entry)]
                 if alone:
                     for entry in entries:
                         if self._stop.is_set():
@@ -195,7 +213,7 @@ class Runner(PlainPart):
                 self._reader.count_lost(stream, len(lost))
                 self._tally.outcomes[stream.value, "lost"] += len(lost)
             for entry in entries:
-                if entry.place not in self._waiting:
+                if entry.place not in self._waiting and not (self._memory and self._memory.holds(entry)):
                     self._alone(entry)
 
     # What happens to them
@@ -245,6 +263,8 @@ class Runner(PlainPart):
         attempts = self._reader.count_attempt(entry) if counted else tries
         if counted and attempts > MAX_ATTEMPTS:
             dead = Dead("handler_died", f"the process died while handling it alone, {MAX_ATTEMPTS} times")
+            if self._memory:
+                self._memory.skip(entry)
             self._settler.settle([self._verdict(entry, screened, dead, attempts=MAX_ATTEMPTS)])
             return
         try:
@@ -265,7 +285,7 @@ class Runner(PlainPart):
             self._settler.settle([self._verdict(entry, screened, outcome, attempts=max(attempts, 1))])
 
     def _handle(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        outcomes = self._handler.handle(deliveries)
+        outcomes = (self._memory or self._handler).handle(deliveries)
         if len(outcomes) != len(deliveries):
             msg = f"{self.name} gave {len(outcomes)} outcomes for {len(deliveries)} events"
             raise DsmilError(msg)

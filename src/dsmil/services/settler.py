@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from dsmil.events.streams import StreamName
     from dsmil.infrastructure.groups import Call, GroupReader
-    from dsmil.infrastructure.settling import Verdict
+    from dsmil.infrastructure.settling import Settled, Verdict
+    from dsmil.services.remembering import Memory
 
 #: How long a refused settlement is tried when the process is to stop.
 _DRAIN_S: Final = 5.0
@@ -50,13 +51,15 @@ class Settler:
         clock: Callable[[], float],
         log: structlog.stdlib.BoundLogger,
         tally: Tally,
+        memory: Memory | None = None,
     ) -> None:
-        """Bind to a reader; what becomes of entries is counted in ``tally``."""
+        """Bind to a reader; what becomes of entries is counted in ``tally``, and told to the handler's memory."""
         self._reader = reader
         self._stop = stop
         self._clock = clock
         self._log = log
         self._tally = tally
+        self._memory = memory
         self._open: tuple[Call, _Work] | None = None
         #: Ids of events that are with the broker, not known to be settled.
         self.unsettled: frozenset[str] = frozenset()
@@ -86,12 +89,9 @@ class Settler:
             return
         (call, work), self._open = self._open, None
         for (stream, verdicts), settled in zip(work, self._reader.finish(call), strict=True):
-            missed = settled.missed
-            self._count(stream, [v for v in verdicts if v.entry.entry_id not in missed] if missed else verdicts)
-            if settled.error:
-                self._insist(stream, [v for v in verdicts if v.entry.entry_id in missed], settled.error)
-            elif missed:
-                self._tally.outcomes[stream.value, "fenced"] += len(missed)
+            left = self._note(stream, verdicts, settled)
+            if left:
+                self._insist(stream, left, settled.error)
         self.unsettled = frozenset()
 
     def forget(self) -> None:
@@ -114,12 +114,23 @@ class Settler:
             else:
                 self._stop.wait(pause(failures))
             settled = self._reader.settle(stream, verdicts)
-            self._count(stream, [v for v in verdicts if v.entry.entry_id not in settled.missed])
+            verdicts = self._note(stream, verdicts, settled)
             error = settled.error
-            if settled.missed and not error:
-                self._tally.outcomes[stream.value, "fenced"] += len(settled.missed)
-            verdicts = [v for v in verdicts if v.entry.entry_id in settled.missed]
         self._tally.refused = ""
+
+    def _note(self, stream: StreamName, verdicts: Sequence[Verdict], settled: Settled) -> list[Verdict]:
+        """Count what was settled, and what another has taken; return what was refused."""
+        missed = [v for v in verdicts if v.entry.entry_id in settled.missed] if settled.missed else []
+        self._count(
+            stream, [v for v in verdicts if v.entry.entry_id not in settled.missed] if missed else verdicts
+        )
+        if missed and not settled.error:
+            self._tally.outcomes[stream.value, "fenced"] += len(missed)
+        if self._memory:
+            self._memory.settled(
+                [v for v in verdicts if not (settled.error and v.entry.entry_id in settled.missed)]
+            )
+        return missed if settled.error else []
 
     def _count(self, stream: StreamName, settled: Sequence[Verdict]) -> None:
         outcomes = Counter([_OUTCOMES.get(v.kind, v.counter) for v in settled])

@@ -26,7 +26,8 @@ class Correlator:
         for windows in self.windows:
             for word in windows.rule.rules:
                 self._by_word.setdefault(word, []).append(windows)
-        self._now: float = before._now if before is not None else float("-inf")  # noqa: SLF001 - one of ours
+        #: How far event time has come, Unix seconds.
+        self.now: float = before.now if before is not None else float("-inf")
 
     def add(self, about: About, view: View, event_id: str, ts: float) -> list[Firing]:
         """Add a match of a rule; return what fires by it."""
@@ -34,9 +35,9 @@ class Correlator:
 
     def advance(self, ts: float) -> list[Firing]:
         """Say that event time has come to ``ts``; return what fires because something did not happen by then."""
-        if ts <= self._now:
+        if ts <= self.now:
             return []
-        self._now = ts
+        self.now = ts
         found: list[Firing] = []
         for windows in self._waiting:
             for firing in windows.advance(ts):

@@ -12,7 +12,7 @@ import msgspec
 from dsmil.sigma.correlation import Correlation, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Groups kept for one rule; beyond it the one that has been quiet longest is forgotten, and counted.
 MAX_GROUPS: Final = 10_000
@@ -43,7 +43,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     events: int
 
 
-class _Group:
+class Group:
     """The window of one group."""
 
     __slots__ = ("closes", "entries", "fired", "known", "quiet_until", "trigger")
@@ -73,24 +73,32 @@ class Windows:
         """Start without state."""
         self.rule = rule
         self.forgotten = 0
-        self._groups: OrderedDict[Key, _Group] = OrderedDict()
+        #: Key -> window, the one that was quiet longest first.
+        self.groups: OrderedDict[Key, Group] = OrderedDict()
         self._due: list[tuple[float, Key]] = []
         self._most = max(MAX_ENTRIES, int(2 * rule.count)) if rule.expression is None else MAX_ENTRIES
 
     def __len__(self) -> int:
         """Return the number of groups."""
-        return len(self._groups)
+        return len(self.groups)
+
+    def restore(self, groups: Iterable[tuple[Key, Group]], forgotten: int) -> None:
+        """Take up windows that were kept."""
+        self.groups = OrderedDict(groups)
+        self.forgotten = forgotten
+        # Only rules that wait are judged by time; a heap in order of time and key is the same for the same windows.
+        self._due = sorted((one.closes, key) for key, one in self.groups.items()) if self.rule.waits else []
 
     def add(self, key: Key, entry: Entry) -> Firing | None:
         """Add a match to its group; return the firing, if it makes one."""
-        group = self._groups.get(key)
+        group = self.groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group()
-            if len(self._groups) > MAX_GROUPS:
-                self._groups.popitem(last=False)
+            group = self.groups[key] = Group()
+            if len(self.groups) > MAX_GROUPS:
+                self.groups.popitem(last=False)
                 self.forgotten += 1
         else:
-            self._groups.move_to_end(key)
+            self.groups.move_to_end(key)
         if (entry.rule, entry.evidence) in group.known:
             return group.trigger[1] if group.trigger and group.trigger[0] == entry.evidence[-1] else None
         if self.rule.waits:
@@ -106,7 +114,7 @@ class Windows:
             group.known.discard((first.rule, first.evidence))
         return self._judge(key, group, entry)
 
-    def _judge(self, key: Key, group: _Group, entry: Entry) -> Firing | None:
+    def _judge(self, key: Key, group: Group, entry: Entry) -> Firing | None:
         """Return the firing if the condition holds and did not before, or by twice as much as before."""
         if not self.rule.holds(group.entries):
             return None
@@ -121,13 +129,13 @@ class Windows:
 
     # Rules that can only be judged at the end of a window
 
-    def _wait(self, key: Key, group: _Group, entry: Entry) -> None:
+    def _wait(self, key: Key, group: Group, entry: Entry) -> None:
         if not group.entries:
             group.closes = entry.ts + self.rule.timespan_s
             group.take(entry)
             heappush(self._due, (group.closes, key))
             if len(self._due) > 2 * MAX_GROUPS:  # groups that were forgotten still stand here
-                self._due = sorted((one.closes, of) for of, one in self._groups.items())
+                self._due = sorted((one.closes, of) for of, one in self.groups.items())
             return
         if not group.closes - self.rule.timespan_s <= entry.ts <= group.closes:
             return  # of a window that is over
@@ -138,10 +146,10 @@ class Windows:
         """Judge the windows that are over at ``now``, Unix seconds of event time."""
         while self._due and self._due[0][0] < now:
             closes, key = heappop(self._due)
-            group = self._groups.get(key)
+            group = self.groups.get(key)
             if group is None or group.closes != closes or not group.entries:
                 continue  # forgotten meanwhile
-            del self._groups[key]
+            del self.groups[key]
             if self.rule.holds(group.entries):
                 yield self._firing(key, group.entries, self.rule.measure(group.entries))
 
