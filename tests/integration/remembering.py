@@ -85,8 +85,9 @@ def dying(owner: Any, name: str, times: int, *, before: bool = False) -> None:
 STEPS: dict[str, Callable[[int], None]] = {
     "handled": lambda n: dying(Chain, "one", n),
     "counted": lambda n: dying(GroupReader, "count_attempt", n),
-    "before settling": lambda n: dying(GroupReader, "settle", n, before=True),
-    "after settling": lambda n: dying(GroupReader, "settle", n),
+    "before settling": lambda n: dying(GroupReader, "begin", n, before=True),
+    "settlement sent": lambda n: dying(GroupReader, "begin", n),
+    "after settling": lambda n: dying(GroupReader, "finish", n),
     "before keeping": lambda n: dying(MemoryFile, "save", n, before=True),
     "draft written": lambda n: dying(Path, "replace", n, before=True),
     "after keeping": lambda n: dying(MemoryFile, "save", n),
