@@ -80,6 +80,7 @@ class Auditor(PlainPart):
     """Checks books, memory and producers every few seconds, and raises a finding for what stays wrong."""
 
     name: ClassVar[str] = "auditor"
+    gives_way: ClassVar[bool] = True
     device_id: ClassVar[int] = MAINT
     reads: ClassVar[tuple[StreamName, ...]] = ()
     writes: ClassVar[tuple[StreamName, ...]] = (StreamName.L3_OUT,)

@@ -19,6 +19,7 @@ from dsmil.services.catalogue import make_parts
 from dsmil.services.metrics import PartsCollector
 from dsmil.services.metrics_http import serve_parts
 from dsmil.services.notify import Notifier
+from dsmil.services.part import PlainPart
 from dsmil.services.pulse import Pulse
 from dsmil.text import printable
 
@@ -40,6 +41,8 @@ _READY_S: Final = 10.0
 _LOOK_S: Final = 1.0
 #: A call to a broker that went silent returns this many seconds after POLL_TIMEOUT at the latest.
 _SLOWEST_CALL_S: Final = 10.0
+#: By how much a process steps back whose work may come later.
+_STEP_BACK: Final = 5
 #: Longest status line, characters.
 _STATUS_LENGTH: Final = 300
 
@@ -93,12 +96,18 @@ class Host:
         self._silent = ""
         self._log = log.get("host")
 
+    def _step_back(self) -> None:
+        """Let who routes go first where cores are short: rows may come later than alerts, never the other way."""
+        if all(isinstance(part, PlainPart) and part.gives_way for part in self._parts):
+            os.nice(_STEP_BACK)
+
     def run(self) -> int:
         """Run until the stop event is set or a part breaks; return the exit code."""
         self._log.info(
             "host.start", parts=[p.name for p in self._parts], store=str(self._db.place.path), pid=os.getpid()
         )
         _settle_memory()
+        self._step_back()
         threads = self._threads = [
             threading.Thread(target=self._guard, args=(part, pulse), name=part.name, daemon=True)
             for part, pulse in zip(self._parts, self._pulses, strict=True)

@@ -52,6 +52,7 @@ class Janitor(PlainPart):
     """Trims streams, removes consumers that are gone, and watches memory."""
 
     name: ClassVar[str] = "janitor"
+    gives_way: ClassVar[bool] = True
     device_id: ClassVar[int] = 0
     reads: ClassVar[tuple[StreamName, ...]] = ()
     writes: ClassVar[tuple[StreamName, ...]] = ()

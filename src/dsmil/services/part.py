@@ -6,7 +6,7 @@ import resource
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -118,6 +118,9 @@ def record_heartbeat(db: HotPathDB, vitals: Vitals, *, tops_allocated: float | N
 
 class PlainPart(ABC):
     """What most parts share: a heartbeat from their vitals, and no statistics line."""
+
+    #: Whether its work may come later than that of others; a process of such parts alone steps back for them.
+    gives_way: ClassVar[bool] = False
 
     @abstractmethod
     def vitals(self) -> Vitals:

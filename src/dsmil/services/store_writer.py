@@ -67,6 +67,7 @@ class StoreWriter(PlainPart):
     """Reads streams from the store's own position and adds their rows."""
 
     name: ClassVar[str] = "store-writer"
+    gives_way: ClassVar[bool] = True
     device_id: ClassVar[int] = 6
     reads: ClassVar[tuple[StreamName, ...]] = COPIED
     writes: ClassVar[tuple[StreamName, ...]] = ()
