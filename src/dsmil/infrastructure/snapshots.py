@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
+from dsmil.infrastructure import event_counts
 from dsmil.infrastructure.sql import schema_steps
 from dsmil.infrastructure.store import LEDGER, translated
 
@@ -176,7 +177,7 @@ def restore(
                 if give_up():
                     return False
                 last, rows = chunk
-                with store.writing(f"copying back {name}"):
+                with store.writing(f"copying back {name}"), event_counts.adding(connection, name):
                     connection.execute(copy_back, (first, last))
                 first, done = last + 1, done + rows
                 progress(done, total)
