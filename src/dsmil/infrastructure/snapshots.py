@@ -72,6 +72,7 @@ class Snapshots:
         self._store = store
         self.folder = state_dir / "snapshots"
         # Two stores may share a state directory; neither may get the other's rows back.
+        self._newest: tuple[tuple[object, ...], Snapshot] | None = None
         self._prefix = f"{store.stem}-{hashlib.blake2b(os.fsencode(store.absolute()), digest_size=4).hexdigest()}-"
 
     def paths(self) -> list[Path]:
@@ -83,10 +84,16 @@ class Snapshots:
     def newest(self) -> Snapshot | None:
         """Return the newest snapshot that can be read and knows how far it goes, or None."""
         for path in self.paths():
-            with contextlib.suppress(StoreUnavailable):
-                found = describe(path)
-                if found.positions:
-                    return found
+            with contextlib.suppress(StoreUnavailable, OSError):
+                # Asked for every few seconds: the file is opened when it is another than before.
+                status = path.stat()
+                seen = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+                if self._newest is None or self._newest[0] != seen:
+                    found = describe(path)
+                    if not found.positions:
+                        continue
+                    self._newest = (seen, found)
+                return self._newest[1]
         return None
 
     def take(self, give_up: Callable[[], bool] = lambda: False) -> Snapshot | None:

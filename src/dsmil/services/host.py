@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: New objects between two collections of the youngest; two batches in work have fewer.
 _GC_THRESHOLDS: Final = (50_000, 10, 10)
-_HEARTBEAT_S: Final = 2.0
+_HEARTBEAT_S: Final = 5.0
 _STATS_S: Final = 30.0
 #: How long the parts may take to finish what they have in hand.
 DRAIN_S: Final = 10.0

@@ -59,10 +59,10 @@ _MOST_PRODUCERS: Final = 10_000
 _PLENTY: Final = 250
 _GATHER_S: Final = 0.05
 #: How often rows are looked at for their age; bytes are looked at after every batch.
-_RETENTION_EVERY_S: Final = 1.0
+_RETENTION_EVERY_S: Final = 5.0
 #: Chunks deleted between two reads, more rows than these can add: a store at its limit must not outgrow it.
 _MOST_CHUNKS: Final = 4
-_LOOK_EVERY_S: Final = 2.0
+_LOOK_EVERY_S: Final = 4.0
 #: From this size of the store's log on, nothing is copied until it can be emptied: a reader that stays in one
 #: transaction would let it grow without bound. A batch may add some more.
 _MOST_LOG_BYTES: Final = 192 * 1024 * 1024
