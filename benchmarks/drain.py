@@ -88,7 +88,8 @@ def drain(
 
     ``preloaded`` is a store to begin with; the product may then keep as many bytes as it has, so that retention
     removes a row for each that comes. The first snapshot of a store is taken before the drain begins: the next is
-    due five minutes later, however many events come meanwhile. ``beside`` starts something that runs meanwhile and returns how to end it.
+    due five minutes later, however many events come meanwhile. ``beside`` starts something that runs meanwhile
+    and returns how to end it.
     """
     with Rig(durable=durable, max_store_bytes=_used(preloaded), shrink_url=shrink_url) as rig:
         if preloaded is not None:

@@ -51,10 +51,11 @@ def product_store(path: Path, rows: int, ids: str) -> None:
 
 
 def _spread_arrival(path: Path) -> None:
-    """Let the rows have come evenly over 20 of the 24 hours that raw rows are kept, and 140 of the 168 of SOC rows.
+    """Let the raw rows have come evenly over 20 of the 24 hours they are kept, the SOC rows over 140 of the 168.
 
-    Under pressure the table gives that is nearest its end. So both are at the same point of their time, as in a store
-    that has long been at its limit, and give a row each for an event; only just filled, raw rows alone would go.
+    Under pressure the table gives that is nearest its end. So both are at the same point of their time, as in a
+    store that has long been at its limit, and give a row each for an event. Of a store that was only just filled
+    raw rows alone would go, three and more for each event.
     """
     store, now = apsw.Connection(str(path)), time.time()
     for table, hours in (("raw_events_fast", 20), ("soc_events_cache", 140)):

@@ -1,7 +1,7 @@
 """How many rows the event tables have, by layer and severity, without a look through them.
 
-Triggers keep the counts whoever writes by SQL. They cost a microsecond or two a row, so the store writer has them off
-and counts a batch in one statement, in the transaction of its rows.
+Triggers keep the counts whoever writes by SQL. They cost a microsecond or two a row, so the store writer has them
+off and counts a batch in one statement, in the transaction of its rows.
 """
 
 from __future__ import annotations

@@ -301,8 +301,7 @@ class HotPathDB:
         return self._read("producers")
 
     def get_event_counts(self) -> list[dict[str, Any]]:
-        """Return the rows of both event tables by layer and severity, from counts kept with them: a full store
-        answers as fast as an empty one."""
+        """Return the rows of each event table by layer and severity; the size of the store does not matter."""
         return self._read("event_counts")
 
     def get_stats(self) -> dict[str, Any]:

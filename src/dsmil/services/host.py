@@ -200,5 +200,5 @@ class Host:
                     line = part.stats_line(int(now - started))
                     if line is not None:
                         self._log.info(line, part=part.name)
-            if self._stop.wait(_HEARTBEAT_S):
+            if self._stop.wait(min(_HEARTBEAT_S, self._notifier.watchdog_s / 3 or _HEARTBEAT_S)):
                 return

@@ -54,8 +54,8 @@ _START: Final = "0-0"
 _BATCH: Final = 1000
 _SLICE_MS: Final = 1000
 _MOST_PRODUCERS: Final = 10_000
-#: With fewer entries than this in hand it lets more of them come, so that a small load does not pay for a transaction
-#: an event. Who waits for rows waits that much longer; nobody else does.
+#: With fewer entries than this in hand it lets more of them come, so that a small load does not pay for a
+#: transaction an event. Who waits for rows waits that much longer; nobody else does.
 _PLENTY: Final = 250
 _GATHER_S: Final = 0.05
 #: How often rows are looked at for their age; bytes are looked at after every batch.
