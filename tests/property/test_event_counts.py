@@ -32,6 +32,7 @@ FOREIGN = {
     "soc_events_cache": "(ts, event_id, source_layer, severity, category, source_device, payload)"
     " VALUES (1.0, ?, ?, ?, 'SOC', 52, '')",
 }
+REPLACED = "DO UPDATE SET severity = excluded.severity"
 LAYER = {"raw_events_fast": "layer", "soc_events_cache": "source_layer"}
 IDS = st.sampled_from([f"e-{n}" for n in range(8)])
 SEVERITIES = st.sampled_from(["LOW", "HIGH", "whatever"])
@@ -70,8 +71,7 @@ def by_sql(path: Path, what: str, where: tuple[str, str, int, str]) -> None:
         "insert": (f"INSERT INTO {table} {FOREIGN[table]}", (event_id, layer, severity)),
         "ignore": (f"INSERT OR IGNORE INTO {table} {FOREIGN[table]}", (event_id, layer, severity)),
         "upsert": (
-            f"INSERT INTO {table} {FOREIGN[table]}"
-            " ON CONFLICT (event_id) DO UPDATE SET severity = excluded.severity",
+            f"INSERT INTO {table} {FOREIGN[table]} ON CONFLICT (event_id) {REPLACED}",
             (event_id, layer, severity),
         ),
         "update": (
