@@ -59,7 +59,8 @@ def _spread_arrival(path: Path) -> None:
     """
     store, now = apsw.Connection(str(path)), time.time()
     for table, hours in (("raw_events_fast", 20), ("soc_events_cache", 140)):
-        first, last = store.execute(f"SELECT min(id), max(id) FROM {table}").fetchone()  # noqa: S608
+        span: Any = store.execute(f"SELECT min(id), max(id) FROM {table}").fetchone()  # noqa: S608
+        first, last = span
         for start in range(first, last + 1, _PORTION):
             store.execute(
                 f"UPDATE {table} SET ingest_ts = ? - ? * (? - id) / ? WHERE id BETWEEN ? AND ?",  # noqa: S608
