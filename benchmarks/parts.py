@@ -62,7 +62,7 @@ def reads(ctx: Context) -> None:
     found = json.loads(printed[0])
     if found["busy_reads"] < 20:
         raise BenchFailed(f"only {found['busy_reads']} reads were made while writing")
-    for name in ("recent_p50_ms", "recent_p99_ms", "soc_p50_ms", "soc_p99_ms", "group_by_ms"):
+    for name in ("recent_p50_ms", "recent_p99_ms", "soc_p50_ms", "soc_p99_ms", "group_by_ms", "counts_ms"):
         ctx.add(f"reads.{name}", found[name])
     ctx.say(f"  reads: {found}")
 

@@ -34,7 +34,8 @@ def main(path: str) -> None:
         soc.append(_timed(lambda: db.get_recent_soc_events(limit=10)))
     with reading(Path(path)) as plain:
         group_by = statistics.median(_timed(lambda: plain.execute(_COUNTS).fetchall()) for _ in range(3))
-    result = {"busy_reads": len(recent), "group_by_ms": group_by}
+    counts = statistics.median(_timed(db.get_event_counts) for _ in range(3))
+    result = {"busy_reads": len(recent), "group_by_ms": group_by, "counts_ms": counts}
     for name, values in (("recent", recent), ("soc", soc)):
         result |= {f"{name}_p50_ms": percentile(values, 50), f"{name}_p99_ms": percentile(values, 99)}
     print(json.dumps(result))

@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import structlog
+# structlog loads rich for its coloured tracebacks wherever that is installed: four megabytes in each process. Ours
+# are plain, so it is not to find it; a command that draws with rich imports it later.
+_hidden = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402
 
-from dsmil import journal
-from dsmil.text import printable
+if _hidden is None:
+    del sys.modules["rich"]
+
+from dsmil import journal  # noqa: E402
+from dsmil.text import printable  # noqa: E402
 
 
 class _Unfailing:

@@ -18,7 +18,7 @@ from dsmil.config import Settings
 from dsmil.errors import DsmilError, EventInvalid, StoreUnavailable
 from dsmil.events import codec, devices
 from dsmil.events.model import Severity, SocEvent, create_event, parse_severity
-from dsmil.infrastructure import store_place
+from dsmil.infrastructure import event_counts, store_place
 from dsmil.infrastructure.retention import RULES, expire
 from dsmil.infrastructure.rows import Row, decoded, json_text, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
@@ -300,12 +300,19 @@ class HotPathDB:
         """Return who has spoken: source, device, events, when first and last, longest gap; all in seconds."""
         return self._read("producers")
 
+    def get_event_counts(self) -> list[dict[str, Any]]:
+        """Return the rows of each event table by layer and severity; the size of the store does not matter."""
+        return self._read("event_counts")
+
     def get_stats(self) -> dict[str, Any]:
         """Return path, ``db_size_bytes`` (file and log), ``used_bytes`` and the row count of each table."""
         with self._lock:
             store = self._ready()
+            counted = event_counts.totals(store)
             counts = {
                 table: store.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"]  # noqa: S608 - fixed names
+                if table not in counted
+                else counted[table]
                 for table in TABLES
             }
             return {

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from dsmil.errors import StoreDamaged, StoreTooNew, StoreUnavailable
+from dsmil.infrastructure import event_counts
 from dsmil.infrastructure.sql import schema_steps
 from dsmil.infrastructure.store import LEDGER, translated
 
@@ -71,6 +72,7 @@ class Snapshots:
         self._store = store
         self.folder = state_dir / "snapshots"
         # Two stores may share a state directory; neither may get the other's rows back.
+        self._newest: tuple[tuple[object, ...], Snapshot] | None = None
         self._prefix = f"{store.stem}-{hashlib.blake2b(os.fsencode(store.absolute()), digest_size=4).hexdigest()}-"
 
     def paths(self) -> list[Path]:
@@ -82,10 +84,16 @@ class Snapshots:
     def newest(self) -> Snapshot | None:
         """Return the newest snapshot that can be read and knows how far it goes, or None."""
         for path in self.paths():
-            with contextlib.suppress(StoreUnavailable):
-                found = describe(path)
-                if found.positions:
-                    return found
+            with contextlib.suppress(StoreUnavailable, OSError):
+                # Asked for every few seconds: the file is opened when it is another than before.
+                status = path.stat()
+                seen = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+                if self._newest is None or self._newest[0] != seen:
+                    found = describe(path)
+                    if not found.positions:
+                        continue
+                    self._newest = (seen, found)
+                return self._newest[1]
         return None
 
     def take(self, give_up: Callable[[], bool] = lambda: False) -> Snapshot | None:
@@ -176,7 +184,7 @@ def restore(
                 if give_up():
                     return False
                 last, rows = chunk
-                with store.writing(f"copying back {name}"):
+                with store.writing(f"copying back {name}"), event_counts.adding(connection, name):
                     connection.execute(copy_back, (first, last))
                 first, done = last + 1, done + rows
                 progress(done, total)

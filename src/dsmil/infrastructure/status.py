@@ -105,6 +105,7 @@ def _store(settings: Settings, now: float) -> dict[str, Any]:
         return picture | {"error": "there is no store yet"}
     try:
         picture.update(db.get_stats())
+        picture["event_counts"] = db.get_event_counts()
         picture["positions"] = db.get_positions()
         picture["producers"] = db.get_producers()
         newest = Snapshots(db.place.path, settings.state_dir).newest()

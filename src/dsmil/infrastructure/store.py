@@ -186,6 +186,8 @@ class Store:
     def lock_for_writer(self) -> None:
         """Be the one store writer of this file until it is closed; StoreUnavailable when there is one."""
         self._stack.enter_context(writer_lock(self.path))
+        with translated(f"preparing {self.path}"):
+            self.connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
 
     def __enter__(self) -> Store:
         """Return itself."""

@@ -1,8 +1,8 @@
 """Rows of a SOC event straight from its wire form.
 
 The columns that hold JSON are taken over as they stand, once they are known to be exact: a document is exact when
-encoding what was decoded gives the very same bytes. Most events of a batch share the reading they were judged by
-and the empty frame of Layer 8, so these are looked at once.
+encoding what was decoded gives the very same bytes. Most events of a batch share the reading they were judged by,
+the empty frame of Layer 8 and, where one rule raised them, the signals, so these are looked at once.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def rows_of_wire(wire: bytes, stream_id: str) -> tuple[Row, Row] | None:
         event: Any = _decode(wire)
         if _encode(event) != wire or event.extra is not UNSET:
             return None
-        payload, signals = _exact("payload", bytes(event.payload)), _exact("signals", bytes(event.signals))
+        payload = _exact("payload", bytes(event.payload))
+        signals = _shared("signals", bytes(event.signals))
         reading = _shared("shrink_metrics", bytes(event.shrink_metrics))
         enrichment = _shared("l8_enrichment", bytes(event.l8_enrichment))
         escalation = _shared("escalation", bytes(event.escalation))

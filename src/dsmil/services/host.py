@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: New objects between two collections of the youngest; two batches in work have fewer.
 _GC_THRESHOLDS: Final = (50_000, 10, 10)
-_HEARTBEAT_S: Final = 2.0
+_HEARTBEAT_S: Final = 5.0
 _STATS_S: Final = 30.0
 #: How long the parts may take to finish what they have in hand.
 DRAIN_S: Final = 10.0
@@ -209,5 +209,5 @@ class Host:
                     line = part.stats_line(int(now - started))
                     if line is not None:
                         self._log.info(line, part=part.name)
-            if self._stop.wait(_HEARTBEAT_S):
+            if self._stop.wait(min(_HEARTBEAT_S, self._notifier.watchdog_s / 3 or _HEARTBEAT_S)):
                 return

@@ -6,6 +6,7 @@ short. Nothing is removed that somebody still needs; when that is too much, prod
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -39,6 +40,7 @@ KEEP_S: Final = dict.fromkeys(StreamName, 24 * _HOUR_S) | {StreamName.SOC_EVENTS
 #: How long dead letters are kept; memory that runs short does not shorten it.
 KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
 _ROUND_S: Final = 1.0
+_MEMORY: Final = re.compile(rb"^(used_memory|maxmemory|total_system_memory):(\d+)", re.MULTILINE)
 #: How often what is old is removed; when memory runs short, every round.
 _TRIM_EVERY_S: Final = 10.0
 #: Calls of one round for one stream: others have their turn.
@@ -184,10 +186,13 @@ class Janitor(PlainPart):
 
 def _broker_share(client: redis.Redis) -> float:
     """Return how full the broker's memory is: of its own limit, or of its host's memory when it has none."""
+    # As it comes: this is asked every second, and the client's own parser takes all of it apart.
+    client.set_response_callback("INFO", bytes)
     with translated("asking for the broker's memory"):
-        info: Any = client.info("memory")
-    limit = info.get("maxmemory") or info.get("total_system_memory") or 0
-    return float(info["used_memory"] / limit) if limit else 0.0
+        text: Any = client.info("memory")
+    info = {name: int(value) for name, value in _MEMORY.findall(text)}
+    limit = info.get(b"maxmemory") or info.get(b"total_system_memory") or 0
+    return info[b"used_memory"] / limit if limit else 0.0
 
 
 SERVICE = Janitor

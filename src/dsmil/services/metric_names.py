@@ -91,6 +91,13 @@ DB_SIZE: Final = MetricName(
     unit="bytes",
     labels=("database",),
 )
+DB_EVENTS: Final = MetricName(
+    name="dsmil_db_events",
+    kind="gauge",
+    meaning="Rows of an event table of the hot store, by layer and severity, from counts kept with the rows.",
+    unit="rows",
+    labels=("table", "layer", "severity"),
+)
 LEDGER: Final = MetricName(
     name="dsmil_ledger_entries",
     kind="counter",
@@ -184,7 +191,7 @@ SHRINK: Final = {
     for column in SHRINK_COLUMNS
 }
 ALL: Final = (
-    *(EVENTS, LAYER_EVENTS, QUERY_DURATION, DEVICE_STATUS, STREAM_LENGTH, STREAM_LAG, DB_SIZE),
+    *(EVENTS, LAYER_EVENTS, QUERY_DURATION, DEVICE_STATUS, STREAM_LENGTH, STREAM_LAG, DB_SIZE, DB_EVENTS),
     *(LEDGER, IMBALANCE, PENDING, MEMORY_SHARE, SNAPSHOT_TIME, SILENT),
     *(LISTEN_RECORDS, LISTEN_BYTES, LISTEN_CONNECTIONS, LISTEN_REFUSED, LISTEN_DROPPED, LISTEN_WAITING),
     *SHRINK.values(),

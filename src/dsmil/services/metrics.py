@@ -59,8 +59,13 @@ class PartsCollector:
         yield size
         try:
             newest = self._db.get_shrink_metrics(limit=1)
+            counts = self._db.get_event_counts()
         except DsmilError:
             return  # the store is away; /health says so
+        events = metric_names.DB_EVENTS.gauge()
+        for row in counts:
+            events.add_metric([row["events_of"], str(row["layer"]), row["severity"]], row["events"])
+        yield events
         for row in newest:
             for column, described in metric_names.SHRINK.items():
                 if row[column] is not None:

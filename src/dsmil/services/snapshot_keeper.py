@@ -116,14 +116,13 @@ class SnapshotKeeper:
         self.announce(client)
 
     def _due(self, newest: Snapshot | None, client: redis.Redis) -> bool:
-        if not positions(self._store):
-            return False  # new, wiped, or being restored: a copy of it would push out a whole one
-        if newest is None:
-            return True
-        age = self._age(newest)
+        age = _QUIET_S if newest is None else self._age(newest)
         if age < self._every_s and age < self._pause(heard(client)):
             return False
-        return age >= _QUIET_S or self._moved(newest)
+        there = positions(self._store)
+        if not there:
+            return False  # new, wiped, or being restored: a copy of it would push out a whole one
+        return newest is None or age >= _QUIET_S or there != newest.positions
 
     def _pause(self, pressure: Pressure) -> float:
         """Return how long to wait after a snapshot: what the streams may give back waits for the next."""

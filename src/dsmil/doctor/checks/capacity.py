@@ -118,7 +118,7 @@ def _retention(facts: Facts) -> list[Finding]:
     if late:
         remedy = "start the store writer, which removes them: `dsmil up`"
         if facts.alive:
-            remedy = "look at the log of the store writer: it removes a thousand rows a second"
+            remedy = "look at the log of the store writer: it removes thousands of rows a second"
         return [warning(name, "; ".join(late), remedy)]
     return [ok(name, f"oldest rows: {', '.join(said)}")] if said else []
 

@@ -113,6 +113,30 @@ SELECT id, ts FROM model_outputs_fast WHERE ts <= ? ORDER BY id LIMIT ?;
 -- oldest_shrink --
 SELECT id, ts FROM shrink_metrics WHERE ts <= ? ORDER BY id LIMIT ?;
 
+-- first_raw --
+SELECT coalesce(ingest_ts, ts) FROM raw_events_fast ORDER BY id LIMIT 1;
+
+-- first_soc --
+SELECT coalesce(ingest_ts, ts) FROM soc_events_cache ORDER BY id LIMIT 1;
+
+-- first_model --
+SELECT ts FROM model_outputs_fast ORDER BY id LIMIT 1;
+
+-- first_shrink --
+SELECT ts FROM shrink_metrics ORDER BY id LIMIT 1;
+
+-- chunk_raw --
+SELECT max(id) FROM (SELECT id FROM raw_events_fast ORDER BY id LIMIT ?);
+
+-- chunk_soc --
+SELECT max(id) FROM (SELECT id FROM soc_events_cache ORDER BY id LIMIT ?);
+
+-- chunk_model --
+SELECT max(id) FROM (SELECT id FROM model_outputs_fast ORDER BY id LIMIT ?);
+
+-- chunk_shrink --
+SELECT max(id) FROM (SELECT id FROM shrink_metrics ORDER BY id LIMIT ?);
+
 -- delete_raw --
 DELETE FROM raw_events_fast WHERE id <= ? AND coalesce(ingest_ts, ts) < ?;
 
@@ -159,3 +183,53 @@ FROM soc_events_cache WHERE id > :after AND severity IN ('HIGH', 'CRITICAL') ORD
 -- arrived_soc_escalated --
 SELECT id, ts, event_id, severity, original_severity, category, source_device, signals, context
 FROM soc_events_cache WHERE id > :after AND original_severity <> severity ORDER BY id DESC LIMIT :limit;
+
+-- event_counts --
+SELECT events_of, layer, severity, events FROM event_counts WHERE events > 0 ORDER BY events_of, layer, severity;
+
+-- last_raw --
+SELECT coalesce(max(id), 0) FROM raw_events_fast;
+
+-- last_soc --
+SELECT coalesce(max(id), 0) FROM soc_events_cache;
+
+-- count_added_raw --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'raw_events_fast', layer, severity, count(*) FROM raw_events_fast NOT INDEXED
+WHERE id > ? GROUP BY layer, severity
+ON CONFLICT (events_of, layer, severity) DO UPDATE SET events = events + excluded.events;
+
+-- count_added_soc --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'soc_events_cache', source_layer, severity, count(*) FROM soc_events_cache NOT INDEXED
+WHERE id > ? GROUP BY source_layer, severity
+ON CONFLICT (events_of, layer, severity) DO UPDATE SET events = events + excluded.events;
+
+-- count_removed_raw --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'raw_events_fast', layer, severity, -count(*) FROM raw_events_fast NOT INDEXED
+WHERE id <= ? AND coalesce(ingest_ts, ts) < ? GROUP BY layer, severity
+ON CONFLICT (events_of, layer, severity) DO UPDATE SET events = events + excluded.events;
+
+-- count_removed_soc --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'soc_events_cache', source_layer, severity, -count(*) FROM soc_events_cache NOT INDEXED
+WHERE id <= ? AND coalesce(ingest_ts, ts) < ? GROUP BY source_layer, severity
+ON CONFLICT (events_of, layer, severity) DO UPDATE SET events = events + excluded.events;
+
+-- counts_off --
+SELECT (SELECT coalesce(sum(events), 0) FROM event_counts WHERE events_of = 'raw_events_fast')
+         <> (SELECT count(*) FROM raw_events_fast)
+    OR (SELECT coalesce(sum(events), 0) FROM event_counts WHERE events_of = 'soc_events_cache')
+         <> (SELECT count(*) FROM soc_events_cache) AS off;
+
+-- forget_counts --
+DELETE FROM event_counts;
+
+-- count_raw_anew --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'raw_events_fast', layer, severity, count(*) FROM raw_events_fast GROUP BY layer, severity;
+
+-- count_soc_anew --
+INSERT INTO event_counts (events_of, layer, severity, events)
+SELECT 'soc_events_cache', source_layer, severity, count(*) FROM soc_events_cache GROUP BY source_layer, severity;
