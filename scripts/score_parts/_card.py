@@ -12,10 +12,10 @@ _ROW: Final = re.compile(r"^\| `([\w.-]+)` \| (-?[\d.]+) \|", re.MULTILINE)
 _HEAD: Final = """\
 # Score card
 
-How the detections do on public ground truth. `scripts/score` measures and writes this page, `scripts/score --check`
-fails when a figure has become worse. The logs are public ones, each with source and licence beside it; they are no
-part of this repository (`--fixtures DIR`, or `DSMIL_FIXTURES`). Every record takes the product's own way: feed,
-detector, rules.
+How the detections do on public ground truth. `scripts/score` measures and writes this page; with `--check` it
+writes nothing, and fails when a figure has become worse. The logs are public ones, each with source and licence
+beside it; they are no part of this repository (`--fixtures DIR`, or `DSMIL_FIXTURES`). Every record takes the
+product's own way: feed, detector, rules.
 
 Read the figures with care: the captures that our rules were written for are the ones they are measured on here.
 
