@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsmil.sigma.literals import required
-from dsmil.sigma.predicates import lowered
+from dsmil.sigma.matching import lowered
 from dsmil.sigma.tree import And, Node, Or, Pattern, Regex, Text, Wild
 
 if TYPE_CHECKING:
