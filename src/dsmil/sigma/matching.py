@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _FLAGS: Final = {re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s"}
 
 
-def text_matcher(  # noqa: C901 - one line for each shape of pattern
+def text_matcher(  # noqa: C901, PLR0912 - one line for each shape of pattern
     patterns: Sequence[Pattern], *, cased: bool = False
 ) -> Callable[[str], bool]:
     """Return a function that says whether a text is like one of the patterns.
@@ -26,6 +26,7 @@ def text_matcher(  # noqa: C901 - one line for each shape of pattern
     starts: list[str] = []
     ends: list[str] = []
     within: list[str] = []
+    chains: list[tuple[str, ...]] = []
     others: list[Callable[[str], bool]] = []
     for given in patterns:
         pattern = given if cased else lowered(given)
@@ -40,6 +41,8 @@ def text_matcher(  # noqa: C901 - one line for each shape of pattern
                 ends.append(text)
             case (Wild.MANY, str(text), Wild.MANY):
                 within.append(text)
+            case (Wild.MANY, *inner, Wild.MANY) if Wild.ONE not in inner:
+                chains.append(tuple(piece for piece in inner if isinstance(piece, str)))
             case _:
                 others.append(_glob(pattern))
     found: list[Callable[[str], bool]] = []
@@ -51,6 +54,8 @@ def text_matcher(  # noqa: C901 - one line for each shape of pattern
         found.append(_ends(tuple(ends)))
     if within:
         found.append(_within(tuple(within)))
+    if chains:
+        found.append(_in_turn(chains))
     found += others
     return found[0] if len(found) == 1 else _first_of(found)
 
@@ -87,6 +92,26 @@ def _within(texts: tuple[str, ...]) -> Callable[[str], bool]:
         return False
 
     return within
+
+
+def _in_turn(chains: Sequence[tuple[str, ...]]) -> Callable[[str], bool]:
+    """Return the test for texts that must stand one behind the other, anywhere."""
+    beginnings = [(chain[0], chain) for chain in chains]
+
+    def in_turn(text: str) -> bool:
+        for first, chain in beginnings:
+            if first in text:
+                at = 0
+                for one in chain:
+                    at = text.find(one, at)
+                    if at < 0:
+                        break
+                    at += len(one)
+                else:
+                    return True
+        return False
+
+    return in_turn
 
 
 def _first_of(found: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
@@ -143,9 +168,10 @@ class _Part:
         self.length = sum(1 if isinstance(piece, Wild) else len(piece) for piece in pieces)
         plain = [piece for piece in pieces if isinstance(piece, str)]
         self._text = "".join(plain) if len(plain) == len(pieces) else None
-        body = "".join("." if isinstance(piece, Wild) else re.escape(piece) for piece in pieces)
-        expression = re.compile(body, re.DOTALL)
-        self._search, self._stands = expression.search, expression.match
+        if self._text is None:
+            body = "".join("." if isinstance(piece, Wild) else re.escape(piece) for piece in pieces)
+            expression = re.compile(body, re.DOTALL)
+            self._search, self._stands = expression.search, expression.match
 
     def stands(self, text: str, at: int) -> bool:
         """Return whether it stands at a place."""
