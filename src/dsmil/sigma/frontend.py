@@ -180,7 +180,9 @@ def joined(parts: list[str | Wild]) -> Pattern:
 
 
 def _expression(value: t.SigmaRegularExpression, placeholders: Placeholders) -> re.Pattern[str]:
-    text = "".join(_regex_part(part, placeholders) for part in value.regexp.s)
+    # A number stands there as it is.
+    parts = value.regexp.s if isinstance(value.regexp, t.SigmaString) else (str(value.regexp),)
+    text = "".join(_regex_part(part, placeholders) for part in parts)
     flags = re.NOFLAG
     for flag in value.flags:
         flags |= _FLAGS[flag]

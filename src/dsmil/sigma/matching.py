@@ -41,7 +41,7 @@ def text_matcher(  # noqa: C901, PLR0912 - one line for each shape of pattern
                 ends.append(text)
             case (Wild.MANY, str(text), Wild.MANY):
                 within.append(text)
-            case (Wild.MANY, *inner, Wild.MANY) if Wild.ONE not in inner:
+            case (Wild.MANY, *inner, Wild.MANY) if inner and Wild.ONE not in inner:
                 chains.append(tuple(piece for piece in inner if isinstance(piece, str)))
             case _:
                 others.append(_glob(pattern))
