@@ -156,6 +156,20 @@ def test_events(read: Fabric) -> None:
         assert word in line
 
 
+def test_events_as_ocsf(read: Fabric) -> None:
+    finding, record, _ = _ids(read)
+    lines = read.cli("events", "--ocsf", "-n", "500").out.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [one["unmapped"] for one in reversed(found)] == read.json("events", "-n", "500")
+    one = next(one for one in found if one["metadata"]["uid"] == finding)
+    assert (one["class_uid"], one["type_uid"], one["severity"]) == (2004, 200401, "Medium")
+    assert one["finding_info"]["analytic"]["uid"] == "1:9000201"
+    assert one["finding_info"]["attacks"][0]["sub_technique"] == {"uid": "T1021.002"}
+    assert one["finding_info"]["related_events"] == [{"uid": record}]
+    few = read.cli("events", "--ocsf", "-n", "1", "--severity", "medium").out.splitlines()
+    assert [json.loads(line)["severity_id"] for line in few] == [3]
+
+
 def test_tail_without_following(read: Fabric) -> None:
     finding, _, _ = _ids(read)
     lines = read.cli("tail", "-n", "1000", "--no-follow", "--json").out.splitlines()

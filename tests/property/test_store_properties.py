@@ -71,6 +71,7 @@ def test_recent_soc_events_are_what_a_filter_finds(
         expected = [n for n, level in enumerate(levels) if severity in {None, level}][::-1][:limit]
         found = db.get_recent_soc_events(limit=limit, severity=severity)
         assert [row["ts"] for row in found] == expected
+        assert list(db.stream_soc_events(limit=limit, severity=severity)) == found[::-1]
 
 
 @settings(max_examples=30)

@@ -12,6 +12,7 @@ from dsmil.events.model import Entity, Severity
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import fuse
 from dsmil.fusion.ocsf import detection_finding
+from dsmil.fusion.shrink import parse_reading
 from dsmil.sources.ocsf import SOURCE as OCSF
 from dsmil.testing.factories import make_event
 from dsmil.testing.feeds import read_file
@@ -27,6 +28,10 @@ ENTITIES = (
 
 def published(**fields: Any) -> dict[str, Any]:
     return fuse(make_event({"rule": "r1"}, **fields), StreamName.L3_OUT, None).to_dict()
+
+
+def published_with(payload: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return fuse(make_event(payload, **fields), StreamName.L3_OUT, None).to_dict()
 
 
 def full() -> dict[str, Any]:
@@ -49,7 +54,8 @@ def test_what_the_class_requires_is_there_and_agrees(event: dict[str, Any]) -> N
     assert found["type_uid"] == found["class_uid"] * 100 + found["activity_id"]
     assert found["metadata"]["version"] == "1.4.0"
     assert found["metadata"]["product"]["vendor_name"]
-    assert found["finding_info"]["uid"] == event["event_id"]
+    assert found["metadata"]["uid"] == event["event_id"]
+    assert found["finding_info"]["uid"] == event.get("correlation_id", event["event_id"])
     assert found["finding_info"]["title"] == "words"
     assert isinstance(found["time"], int)
     assert found["time"] == round(event["ts"] * 1000)
@@ -75,6 +81,64 @@ def test_entities_techniques_and_evidence_have_their_places() -> None:
     assert found["confidence_score"] == 74
     assert found["metadata"]["correlation_uid"] == "c1"
     assert found["metadata"]["log_name"] == "eve.json:7"
+
+
+def attacks(tactics: list[str], *techniques: str) -> Any:
+    event = fuse(make_event({"tactics": tactics}, techniques=techniques), StreamName.L3_OUT, None)
+    return detection_finding(event.to_dict(), "x")["finding_info"]["attacks"]
+
+
+def test_one_tactic_is_that_of_every_technique_and_several_stand_by_themselves() -> None:
+    access = {"uid": "TA0006", "name": "Credential Access"}
+    assert attacks(["TA0006"], "T1003") == [{"technique": {"uid": "T1003"}, "tactic": access}]
+    assert attacks(["credential-access"]) == [{"tactic": access}]
+    assert attacks(["Credential Access", "Our Own"], "T1003") == [
+        {"technique": {"uid": "T1003"}},
+        {"tactic": access},
+        {"tactic": {"name": "Our Own"}},
+    ]
+
+
+def test_the_rule_is_the_analytic() -> None:
+    payload = {"detector": "l3-sigma", "rule": {"id": "r-1", "name": "A rule", "revision": "2026-11-29+ab"}}
+    found = detection_finding(fuse(make_event(payload), StreamName.L3_OUT, None).to_dict(), "x")
+    assert found["finding_info"]["analytic"] == {
+        "type_id": 1,
+        "type": "Rule",
+        "name": "A rule",
+        "uid": "r-1",
+        "version": "2026-11-29+ab",
+        "category": "l3-sigma",
+    }
+    assert found["metadata"]["event_code"] == "r-1"
+
+
+def test_both_severities_of_an_escalation_are_told() -> None:
+    reading = parse_reading({"crisis_level": 0.9}, 1.0)
+    found = detection_finding(fuse(make_event(severity="MEDIUM"), StreamName.L3_OUT, reading).to_dict(), "x")
+    assert (found["severity_id"], found["severity"]) == (5, "Critical")
+    (raised,) = found["enrichments"]
+    assert (raised["name"], raised["value"], raised["data"]["original_severity"]) == ("severity_id", "3", "MEDIUM")
+    assert raised["data"]["escalation"][0]["metric"] == "crisis_level"
+
+
+def test_a_later_revision_of_a_group_updates_the_same_finding() -> None:
+    first, later = (
+        detection_finding(
+            published_with({"revision": revision}, correlation_id="g1", event_id=f"e{revision}"), "x"
+        )
+        for revision in (1, 2)
+    )
+    assert (first["activity_name"], first["type_uid"]) == ("Create", 200401)
+    assert (later["activity_name"], later["type_uid"]) == ("Update", 200402)
+    assert first["finding_info"]["uid"] == later["finding_info"]["uid"] == "g1"
+    assert (first["metadata"]["uid"], later["metadata"]["uid"]) == ("e1", "e2")
+
+
+def test_a_correlated_finding_tells_how_many_events_and_when() -> None:
+    found = detection_finding(published_with({"correlation": {"start": 10.0, "end": 25.5, "events": 20}}), "x")
+    assert (found["start_time"], found["end_time"], found["count"]) == (10_000, 25_500, 20)
+    assert found["finding_info"]["related_events_count"] == 20
 
 
 @pytest.mark.parametrize("event", [published(), full()], ids=["least", "full"])

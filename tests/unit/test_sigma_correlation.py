@@ -273,3 +273,14 @@ def test_a_new_rule_set_keeps_the_windows_of_rules_that_stayed() -> None:
     changed = correlation(COUNT.replace("gte: 3", "gte: 4"))
     stream.correlator = Correlator([changed], before=stream.correlator)
     assert not stream.match(3), "a changed rule begins anew"
+
+
+def test_all_groups_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "MAX_HELD", 500)
+    for kind in (COUNT, ABSENT):
+        stream = Stream(correlation(kind.replace("1m", "30d")))
+        for n in range(3000):
+            stream.match(n, u=f"user{n % 30}")
+        (state,) = stream.correlator.windows
+        assert state.held == sum(len(group.entries) for group in state.groups.values()) <= 500
+        assert state.forgotten > 0

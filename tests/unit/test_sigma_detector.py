@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,16 @@ def test_correlations_fire_over_batches_and_base_rules_stay_silent() -> None:
     assert finding.evidence == tuple(event.event_id for event in events)
 
 
+def test_a_record_from_a_clock_that_is_ahead_hides_nothing() -> None:
+    """It would close the window of its group, so that all others came too late for it."""
+    detector = Sigma()
+    arrived = 1_700_000_100.0
+    ahead = _failed(99, 4_000_000_000.0).replace(ingest_ts=arrived)
+    events = [_failed(n, 1_700_000_000.0 + n).replace(ingest_ts=arrived) for n in range(10)]
+    outcomes = detector.handle(deliver(ahead, *events))
+    assert [isinstance(one, Publish) for one in outcomes] == [False] * 9 + [True, False]
+
+
 def test_an_event_that_is_handled_again_gives_the_same_findings() -> None:
     detector = Sigma()
     events = [_failed(n, 1_700_000_000.0 + n) for n in range(10)]
@@ -110,6 +122,27 @@ def test_without_the_extra_it_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     detector = Sigma(RuleKeeper([tmp_path]))
     assert detector.handle(deliver(record(VSSADMIN))) == [Drop("no_rules")]
     assert detector.notes()["rules_lacking"] == "rules need the extra `sigma`"
+
+
+def test_the_product_starts_where_the_extra_is_not_installed() -> None:
+    """Nothing but reading rules may need its packages."""
+    script = """
+import sys
+for name in ("ahocorasick", "re2", "sigma", "yaml"):
+    sys.modules[name] = None
+import dsmil.detections
+from dsmil.registry import discover
+detector = discover(dsmil.detections, "DETECTOR")["l3-sigma"]()
+from dsmil.events.handling import Delivery
+from dsmil.events.streams import StreamName
+from dsmil.testing.factories import make_event
+print(detector.handle([Delivery(stream=StreamName.L3_IN, entry_id="1-0", event=make_event({}))]))
+print(detector.notes()["rules_lacking"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "no_rules" in done.stdout
+    assert "pip install 'dsmil[sigma]'" in done.stdout
 
 
 def test_its_heartbeat_tells_about_the_rules(tmp_path: Path) -> None:

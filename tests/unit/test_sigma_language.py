@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dsmil.sigma.frontend import joined
 from dsmil.sigma.index import Index
 from dsmil.sigma.loading import make_rule
+from dsmil.sigma.matching import text_matcher
 from dsmil.sigma.problem import RuleProblem
 from dsmil.sigma.rule import Rule
+from dsmil.sigma.tree import Wild
 from dsmil.sigma.view import View
 
 Record = dict[str, Any]
@@ -110,8 +116,10 @@ VALUES: list[tuple[str, Record, bool]] = [
     ("A|re: 'a.b'", {"A": "a\nb"}, False),
     ("A|re|s: 'a.b'", {"A": "a\nb"}, True),
     ("A|re|i|s: 'A.B'", {"A": "a\nb"}, True),
-    ("A|re: '^foo(?!bar)'", {"A": "foobaz"}, True),
-    ("A|re: '^foo(?!bar)'", {"A": "foobar"}, False),
+    ("A|re: 'b$'", {"A": "ab\n"}, True),
+    ("A|re: 'b$'", {"A": "ab\n\n"}, False),
+    ("A|re: '^a.b$'", {"A": "a\U0001f600b"}, True),
+    ("A|re|i: 'stra\u00dfe'", {"A": "STRA\u00dfE"}, True),
     ("A|re: 'x{2,}|y(?:one|two)z'", {"A": "ytwoz"}, True),
     ("A|re: '[Pp][Oo]w'", {"A": "Pow"}, True),
     # addresses
@@ -272,6 +280,8 @@ BAD = [
     ("sel: {A: 1}", "condition"),
     ("sel: {A|nonsense: 1}\ncondition: sel", "nonsense"),
     ("sel: {A|re: '('}\ncondition: sel", "invalid"),
+    ("sel: {A|re: '^foo(?!bar)'}\ncondition: sel", "bounded time.*look-around"),
+    (r"sel: {A|re: '(a)\1'}" + "\ncondition: sel", "bounded time"),
     ("sel: {A|cidr: 10.0.0.0/99}\ncondition: sel", "CIDR"),
     ("sel: {A|lt: text}\ncondition: sel", "incompatible"),
     ("sel: {A: 1}\ncondition: sel | count() > 5", "pipe"),
@@ -295,3 +305,45 @@ def test_matched_names_fields_and_values_that_decided() -> None:
     assert made.matched(View({"D": "a needle"})) == {"keywords": ["a needle"]}
     long = made.matched(View({"A": "x" * 9999, "B": 1}))["A"]
     assert len(long) == 512
+
+
+#: Made to take for ever where every way of matching is tried.
+LONG = 100_000
+CATASTROPHES: list[tuple[str, str]] = [
+    ("A|re: '(a+)+$'", "a" * LONG + "!"),
+    ("A|re: '^(a|aa)+$'", "a" * LONG + "!"),
+    ("A|re: '(.*)*x$'", "y" * LONG),
+    ("A|re: '.*a.*b.*c.*d'", "abc" * (LONG // 3)),
+    ("A|re: '(a?){60}a{60}'", "b" + "a" * 59),
+    ("A: '*a*a*a*a*a*a*b'", "a" * LONG),
+    ("A: '*a?a*a?a*a?a*b?c'", "a" * LONG),
+    ("A|contains: 'a*a*a*a*a*b'", "a" * LONG),
+    ("A|cased: '*a*a*a*a*a*a*b'", "a" * LONG),
+]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("item", "text"), CATASTROPHES, ids=[item for item, _ in CATASTROPHES])
+def test_no_text_takes_a_pattern_for_ever(item: str, text: str) -> None:
+    assert not rule(f"sel: {{{item}}}\ncondition: sel").test(View({"A": text}))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("words", ["'*a*a*a*a*a*b'", "{'|re': '(a+)+$'}"])
+def test_no_text_takes_a_keyword_for_ever(words: str) -> None:
+    listed = words if words.startswith("{") else f"[{words}]"
+    assert not rule(f"words: {listed}\ncondition: words").test(View({"A": "a" * LONG + "!"}))
+
+
+PIECES = st.lists(st.sampled_from(["*", "?", "a", "b", "ab", "\n"]), max_size=9)
+
+
+@given(PIECES, st.text("ab\n", max_size=12), st.booleans())
+def test_wildcards_match_as_an_expression_does(pieces: list[str], text: str, anywhere: bool) -> None:  # noqa: FBT001
+    """Wildcards stand for any text, newlines too, and what stands first is no trap for what stands behind it."""
+    body = "".join({"*": "(?s:.*)", "?": "(?s:.)"}.get(piece, re.escape(piece)) for piece in pieces)
+    wanted = re.search(body, text) if anywhere else re.fullmatch(body, text)
+    pattern = joined([{"*": Wild.MANY, "?": Wild.ONE}.get(piece, piece) for piece in pieces])
+    if anywhere:
+        pattern = joined([Wild.MANY, *pattern, Wild.MANY])
+    assert text_matcher([pattern])(text) is (wanted is not None)

@@ -112,6 +112,13 @@ def test_cases_that_hold_and_cases_that_fail(tmp_path: Path) -> None:
     assert "'it does not': 1 findings instead of 0" in problem.reason
 
 
+def test_cases_without_a_rule_file_are_a_problem(tmp_path: Path) -> None:
+    """Nobody would run them, and nobody would notice."""
+    write(tmp_path, one=RULE, one_cases=CASES, lost_cases=CASES)
+    (problem,) = run_cases([tmp_path], load([tmp_path]).rules).problems
+    assert problem.path.endswith("lost.cases.yml")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -155,6 +162,13 @@ def test_check_names_what_is_wrong_and_fails(tmp_path: Path) -> None:
     write(tmp_path, two=OTHER)
     done = CliRunner().invoke(cli, ["rules", "check", str(tmp_path)], standalone_mode=False)
     assert (done.return_value, "2 rules" in done.output) == (0, True)
+
+
+def test_a_folder_without_rules_is_no_success(tmp_path: Path) -> None:
+    """A pipeline that checks the wrong folder would be green for ever."""
+    done = CliRunner().invoke(cli, ["rules", "check", str(tmp_path)])
+    assert done.exit_code == 2
+    assert f"no rule files (*.yml, *.yaml) in {tmp_path}" in done.output
 
 
 def test_test_runs_the_cases_and_fails_with_them(tmp_path: Path) -> None:

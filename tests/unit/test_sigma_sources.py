@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import dsmil.sources
+from dsmil.registry import discover
 from dsmil.sigma import sources
 from dsmil.sigma.rule import LogSource
 from dsmil.sigma.sources import feed_names, read
+from dsmil.sources.zeek_json import ZeekJson
+from dsmil.testing.feeds import read_file
 
 SYSMON = "Microsoft-Windows-Sysmon/Operational"
 
@@ -50,6 +55,22 @@ AUDIT = {
     ],
     "command_line": "ls -l",
 }
+MADE = {
+    "records": [
+        {"type": "SYSCALL", "fields": {"exe": "/usr/bin/tee"}},
+        {"type": "CWD", "fields": {"cwd": "/etc"}},
+        {"type": "PATH", "fields": {"name": "cron.d", "nametype": "PARENT"}},
+        {"type": "PATH", "fields": {"name": "cron.d/a", "nametype": "CREATE"}},
+    ],
+}
+EXPORTED = {
+    "@stream": "dns",
+    "id_orig_h": "192.0.2.7",
+    "id_resp_h": "192.0.2.53",
+    "query": "a.example",
+    "trans_id": 1,
+}
+DEFENDER = {"Channel": "Microsoft-Windows-Windows Defender/Operational", "EventID": 1116, "Threat Name": "PWS:A"}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +91,11 @@ AUDIT = {
         ("auditd", AUDIT, "CommandLine", "ls -l"),
         ("auditd", AUDIT, "Image", "/bin/ls"),
         ("auditd", AUDIT, "type", ("syscall", "execve")),
+        ("auditd", MADE, "TargetFilename", ("/etc/cron.d/a",)),
+        ("auditd", MADE, "Image", "/usr/bin/tee"),
+        ("windows", DEFENDER, "Signature", "pws:a"),
+        ("zeek", EXPORTED, "id.orig_h", "192.0.2.7"),
+        ("zeek", EXPORTED, "dst_ip", "192.0.2.53"),
         ("zeek", {"_path": "dns", "qtype_name": "A"}, "record_type", "a"),
         ("suricata", {"event_type": "http", "http": {"url": "/x"}}, "cs-uri", "/x"),
     ],
@@ -96,7 +122,13 @@ def test_fields_have_the_names_that_rules_use(feed: str, record: dict[str, Any],
         ("auditd", AUDIT, {"process_creation"}, {"auditd"}),
         ("auditd", {"records": [{"type": "USER_LOGIN", "fields": {}}]}, set(), {"auditd"}),
         ("syslog", {"app": "sshd", "message": "x"}, set(), {"syslog", "sshd", "auth"}),
+        ("auditd", MADE, {"file_event"}, {"auditd"}),
+        ("windows", DEFENDER, {"antivirus"}, {"windefend"}),
         ("zeek", {"_path": "http"}, {"proxy", "webserver"}, {"http"}),
+        ("zeek", EXPORTED, {"dns"}, {"dns"}),
+        ("zeek", {"trans_id": 1, "query": "a.example"}, {"dns"}, {"dns"}),
+        ("zeek", {"ts": 1.0, "conn_state": "SF"}, {"firewall", "network_connection"}, {"conn"}),
+        ("zeek", {"ts": 1.0, "name": "x"}, set(), set()),
         ("cloudtrail", {}, set(), {"cloudtrail"}),
     ],
 )
@@ -127,6 +159,28 @@ def test_a_feed_without_rules_is_unknown_and_what_is_remembered_is_bounded() -> 
     for n in range(5000):
         read("windows", {"Channel": f"made up {n}"})
     assert len(sources._feeds()["windows"].seen) <= sources._MOST
+
+
+LOGS = {"conn", "dns", "http", "ssl", "x509", "dce_rpc", "kerberos", "smb_files", "smb_mapping", "notice"}
+
+
+def test_public_zeek_records_are_known_also_when_they_do_not_say_their_log(fixtures: Path) -> None:
+    asked = told = 0
+    for path in sorted((fixtures / "zeek_otrf_apt29_day1").rglob("*_*.log*")):
+        log = path.name.partition("_")[2].partition(".")[0]
+        for event in read_file(ZeekJson(), path).events if log in LOGS else ():
+            assert origin("zeek", event.payload).services == {log}, path.name
+            plain = {name: value for name, value in event.payload.items() if name != "@stream"}
+            services = origin("zeek", plain).services
+            assert services <= {log}, path.name
+            asked, told = asked + 1, told + len(services)
+    assert asked > 1000
+    assert told > 0.97 * asked, "the rest has nothing but the ends of a connection"
+
+
+def test_every_feed_of_records_is_known_to_rules() -> None:
+    known = {source.source for source in discover(dsmil.sources, "SOURCE").values()}
+    assert known - set(feed_names()) == {"alertmanager", "ocsf"}, "their records are judgements already"
 
 
 ODD: list[dict[str, Any]] = [{"Event": {}}, {"Event": {"System": [], "EventData": "x"}}, {"winlog": {}}, {}]

@@ -31,13 +31,13 @@ def COMMAND(*, limit: int, severity: str | None, ocsf: bool, as_json: bool) -> i
       dsmil events -n 1000000 --ocsf > findings.json
     """
     with open_store() as db:
-        rows = db.get_recent_soc_events(limit=limit, severity=severity)
-    if ocsf:
-        from dsmil.fusion.ocsf import detection_finding
+        if ocsf:
+            from dsmil.fusion.ocsf import detection_finding
 
-        for row in reversed(rows):
-            print_json(detection_finding(row, said(row)))
-        return 0
+            for row in db.stream_soc_events(limit=limit, severity=severity):
+                print_json(detection_finding(row, said(row)))
+            return 0
+        rows = db.get_recent_soc_events(limit=limit, severity=severity)
     if as_json:
         print_json(rows)
         return 0

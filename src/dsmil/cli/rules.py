@@ -32,6 +32,8 @@ def check_rules(*, folders: tuple[Path, ...], as_json: bool) -> int:
     from dsmil.sigma.loading import load
 
     loaded = load(_chosen(folders))
+    if not loaded.files:
+        raise click.UsageError(f"there are no rule files (*.yml, *.yaml) in {', '.join(map(str, folders))}")
     if as_json:
         print_json(
             {

@@ -90,12 +90,14 @@ class Sigma:
         if known is None:
             return Drop("no_rules_for_feed")
         view, origin = known
-        overdue = self._correlator.advance(event.ts)
+        # A record from a clock that is ahead must not close windows, nor make those of others come too late.
+        when = min(event.ts, event.ingest_ts)
+        overdue = self._correlator.advance(when)
         findings = [_correlated(one, None) for one in overdue if rules.speaks(one.rule.about)]
         for rule in rules.match(view, origin):
             if rules.speaks(rule.about):
                 findings.append(_finding(event, rule, view))
-            fired = self._correlator.add(rule.about, view, event.event_id, event.ts)
+            fired = self._correlator.add(rule.about, view, event.event_id, when)
             findings += [_correlated(one, event) for one in fired if rules.speaks(one.rule.about)]
         if not findings:
             return Drop("no_match")

@@ -25,7 +25,7 @@ from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["HotPathConfig", "HotPathDB"]
 
@@ -37,6 +37,8 @@ TABLES: Final = (
     "soc_events_cache",
     "shrink_metrics",
 )
+#: Rows that are read at once where many are passed on.
+_PAGE: Final = 500
 #: The documented metrics that have a column of their own.
 SHRINK_COLUMNS: Final = (
     "risk_acute_stress",
@@ -270,6 +272,14 @@ class HotPathDB:
             return self._read("recent_soc", {"limit": limit})
         level = parse_severity(severity)[0].value
         return self._read("recent_soc_of", {"severity": level, "limit": limit})
+
+    def stream_soc_events(self, limit: int = 100, severity: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the newest SOC events, the oldest of them first; only a page of them is in memory."""
+        level = {} if severity is None else {"severity": parse_severity(severity)[0].value}
+        found = self._read("recent_soc_ids_of" if level else "recent_soc_ids", {"limit": limit} | level)
+        for end in range(len(found), 0, -_PAGE):
+            page = [row["id"] for row in reversed(found[max(0, end - _PAGE) : end])]
+            yield from self._read("soc_by_ids", (json_text(page),))
 
     def get_event(self, event_id: str) -> dict[str, dict[str, Any] | None]:
         """Return the rows of one event id: ``raw`` and ``soc``, each None when there is none."""

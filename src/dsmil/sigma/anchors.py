@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsmil.sigma.literals import required
-from dsmil.sigma.predicates import lowered
+from dsmil.sigma.matching import lowered
 from dsmil.sigma.tree import And, Node, Or, Pattern, Regex, Text, Wild
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What everyday records are full of; text in here tells little.
 _COMMON: Final = (
     r"c:\windows\system32\svchost.exe -k netsvcs -p -s schedule c:\windows\system32\cmd.exe /c "
+    r"c:\windows\system32\services.exe "
     r"c:\windows\syswow64\ c:\windows\explorer.exe c:\windows\system32\windowspowershell\v1.0\powershell.exe "
     r"c:\program files\ c:\program files (x86)\ c:\users\ c:\programdata\ \appdata\local\temp\ "
     r"\appdata\roaming\microsoft\windows\ microsoft corporation microsoft® windows® operating system "
@@ -30,7 +31,10 @@ _COMMON: Final = (
 #: Single characters that are rare enough to announce something.
 _UNUSUAL: Final = frozenset("`^~|{}[]<>;$#!")
 #: Whole values that are as common.
-_EVERYDAY: Final = frozenset({"", "-", "high", "medium", "system", "true", "false", "0x3e7"})
+_EVERYDAY: Final = frozenset(
+    {"", "-", "high", "medium", "system", "true", "false", "0x3e7"}
+    | {"microsoft corporation", "microsoft® windows® operating system"}
+)
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -111,7 +115,9 @@ def estimate(mentions: dict[str, int]) -> Callable[[Anchor], float]:
         text = anchor.text
         named = 0.0007 * mentions.get(text, 0)
         if anchor.starts and anchor.ends:
-            return 0.001 + named + (0.5 if text in _EVERYDAY else 0.0)
+            return 0.001 + named + (0.8 if text in _EVERYDAY else 0.3 if text in _COMMON else 0.0)
+        if anchor.ends and text.startswith("\\"):  # the name of a program: one of many
+            return 0.001 + named + (0.12 if text in _COMMON else 0.0)
         short = 0.05 if text in _UNUSUAL else min(1.0, 0.4 * 0.3 ** (len(text) - 2))
         return 0.001 + named + short + (0.6 if text in _COMMON else 0.0)
 

@@ -12,7 +12,7 @@ from dsmil.sigma.problem import Problem, RuleProblem
 from dsmil.sigma.sources import feed_names, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dsmil.sigma.engine import RuleSet
@@ -81,7 +81,17 @@ def run_cases(folders: Sequence[Path], rules: RuleSet) -> Tested:
             wrong = run_case(case, str(path), rules)
             if wrong:
                 problems.append(Problem(str(beside), f"{case.case!r}: {wrong}"))
+    problems += [Problem(str(path), "there is no rule file beside it") for path in _lone_cases(folders)]
     return Tested(count, files, tuple(problems), tuple(without))
+
+
+def _lone_cases(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield files of cases that no rule file stands beside: nobody would run them."""
+    for folder in folders:
+        for path in sorted(one for end in CASES for one in folder.rglob(f"*{end}")):
+            stem = path.name.rpartition(".cases.")[0]
+            if not any(path.with_name(stem + end).is_file() for end in (".yml", ".yaml")):
+                yield path
 
 
 def read_cases(path: Path) -> list[Case]:

@@ -155,7 +155,7 @@ def _patterns(value: t.SigmaString, placeholders: Placeholders) -> Iterator[Patt
             more = _WILD[part] if isinstance(part, t.SpecialChars) else part
             found = [[*one, more] for one in found]
     for one in found:
-        yield _joined(one)
+        yield joined(one)
 
 
 def _values(name: str, placeholders: Placeholders) -> list[list[str | Wild]]:
@@ -167,7 +167,7 @@ def _values(name: str, placeholders: Placeholders) -> list[list[str | Wild]]:
     ]
 
 
-def _joined(parts: list[str | Wild]) -> Pattern:
+def joined(parts: list[str | Wild]) -> Pattern:
     """Return parts as a pattern: neighbouring texts joined, ``**`` as one ``*``."""
     made: list[str | Wild] = []
     for part in parts:
@@ -180,7 +180,9 @@ def _joined(parts: list[str | Wild]) -> Pattern:
 
 
 def _expression(value: t.SigmaRegularExpression, placeholders: Placeholders) -> re.Pattern[str]:
-    text = "".join(_regex_part(part, placeholders) for part in value.regexp.s)
+    # A number stands there as it is.
+    parts = value.regexp.s if isinstance(value.regexp, t.SigmaString) else (str(value.regexp),)
+    text = "".join(_regex_part(part, placeholders) for part in parts)
     flags = re.NOFLAG
     for flag in value.flags:
         flags |= _FLAGS[flag]

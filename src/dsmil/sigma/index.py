@@ -6,8 +6,6 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-import ahocorasick
-
 from dsmil.sigma.anchors import Anchor, choose, estimate, every_anchor, usual_order
 from dsmil.sigma.rule import Rule
 
@@ -67,6 +65,8 @@ class Index:
 
     def _build(self, found: dict[str, list[Rule]]) -> None:
         """Build the search. Text in other alphabets stands apart: a node of many characters is a slow one."""
+        import ahocorasick  # of the extra `sigma`: without it there are no rules, and nobody comes here
+
         automaton = ahocorasick.Automaton()
         for text in sorted(found, key=usual_order):
             rules = tuple(found[text])

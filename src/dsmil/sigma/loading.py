@@ -39,6 +39,7 @@ def available() -> str:
     """Return why rules cannot be read on this installation; empty when they can."""
     try:
         import ahocorasick  # noqa: F401 - only whether it is there
+        import re2  # noqa: F401
         import sigma  # noqa: F401
         import yaml  # noqa: F401
     except ImportError as exc:

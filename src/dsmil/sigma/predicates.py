@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import AddressValueError, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
+from dsmil.sigma.matching import expression_matcher, text_matcher
 from dsmil.sigma.tree import (
     And,
     Cidr,
@@ -24,11 +24,11 @@ from dsmil.sigma.tree import (
     Same,
     Text,
     Wild,
-    wildcard_regex,
 )
 from dsmil.sigma.view import MISSING, View, lookup
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
 Test = Callable[[View], bool]
@@ -123,91 +123,6 @@ def _text(node: Text) -> Test:
     return test
 
 
-def text_matcher(  # noqa: C901 - one line for each shape of pattern
-    patterns: Sequence[Pattern], *, cased: bool = False
-) -> Callable[[str], bool]:
-    """Return a function that says whether a text is like one of the patterns.
-
-    Unless ``cased``, the text is given in lower case already.
-    """
-    equal: set[str] = set()
-    starts: list[str] = []
-    ends: list[str] = []
-    within: list[str] = []
-    others: list[Pattern] = []
-    for given in patterns:
-        pattern = given if cased else lowered(given)
-        match pattern:
-            case ():
-                equal.add("")
-            case (str(text),):
-                equal.add(text)
-            case (str(text), Wild.MANY):
-                starts.append(text)
-            case (Wild.MANY, str(text)):
-                ends.append(text)
-            case (Wild.MANY, str(text), Wild.MANY):
-                within.append(text)
-            case _:
-                others.append(pattern)
-    found: list[Callable[[str], bool]] = []
-    if equal:
-        found.append(_one_of(frozenset(equal)))
-    if starts:
-        found.append(_starts(tuple(starts)))
-    if ends:
-        found.append(_ends(tuple(ends)))
-    if within:
-        found.append(_within(tuple(within)))
-    if others:
-        body = "|".join(wildcard_regex(one, whole=True) for one in others)
-        found.append(_found(re.compile(body, re.DOTALL)))
-    return found[0] if len(found) == 1 else _first_of(found)
-
-
-def lowered(pattern: Pattern) -> Pattern:
-    """Return a pattern in lower case."""
-    return tuple(part.lower() if isinstance(part, str) else part for part in pattern)
-
-
-def _one_of(texts: frozenset[str]) -> Callable[[str], bool]:
-    if len(texts) == 1:
-        (only,) = texts
-        return only.__eq__
-    return texts.__contains__
-
-
-def _starts(texts: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda text: text.startswith(texts)
-
-
-def _ends(texts: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda text: text.endswith(texts)
-
-
-def _within(texts: tuple[str, ...]) -> Callable[[str], bool]:
-    if len(texts) == 1:
-        (only,) = texts
-        return lambda text: only in text
-
-    def within(text: str) -> bool:
-        for one in texts:  # noqa: SIM110 - a generator would cost more than the search
-            if one in text:
-                return True
-        return False
-
-    return within
-
-
-def _found(expression: re.Pattern[str]) -> Callable[[str], bool]:
-    search = expression.search
-    return lambda text: search(text) is not None
-
-
-def _first_of(found: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
-    return lambda text: any(one(text) for one in found)
-
-
 # Keywords: anywhere in any value
 
 
@@ -227,18 +142,18 @@ def _open(pattern: Pattern) -> Pattern:
 
 
 def _keyword_regex(expression: re.Pattern[str]) -> Test:
-    found = _found(expression)
+    found = expression_matcher(expression)
     return lambda view: any(map(found, view.all_texts()))
 
 
 def _regex(field: str, expression: re.Pattern[str]) -> Test:
-    search = expression.search
+    found = expression_matcher(expression)
 
     def test(view: View) -> bool:
         value = view.raw.get(field)
         if value.__class__ is str:
-            return search(value) is not None
-        return any(search(text) is not None for text in view.texts_of(field))
+            return found(value)
+        return any(map(found, view.texts_of(field)))
 
     return test
 

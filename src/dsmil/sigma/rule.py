@@ -8,7 +8,7 @@ import msgspec
 
 from dsmil.events.model import Severity
 from dsmil.sigma.predicates import Test, compile_tree
-from dsmil.sigma.tree import Node, leaves
+from dsmil.sigma.tree import Leaf, Node, leaves
 from dsmil.sigma.view import View
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 class Rule:
     """One rule over single records."""
 
-    __slots__ = ("about", "condition", "source", "test")
+    __slots__ = ("_leaves", "about", "condition", "source", "test")
 
     def __init__(self, about: About, source: LogSource, condition: Node) -> None:
         """Compile ``condition`` into :attr:`test`."""
@@ -100,25 +100,28 @@ class Rule:
         self.source = source
         self.condition = condition
         self.test: Test = compile_tree(condition)
+        #: Each question of it with its test: made for the first finding, most rules never have one.
+        self._leaves: list[tuple[Leaf, Test]] | None = None
 
     def matched(self, view: View) -> dict[str, Any]:
         """Return the fields that made it match, with their values; keywords are listed under ``keywords``."""
+        if self._leaves is None:
+            self._leaves = [(leaf, compile_tree(leaf)) for leaf in leaves(self.condition)]
         found: dict[str, Any] = {}
-        for leaf in leaves(self.condition):
+        for leaf, test in self._leaves:
             if len(found) >= _MAX_FIELDS:
                 break
-            if not compile_tree(leaf)(view):
+            if not test(view):
                 continue
             if leaf.field is None:
-                found.setdefault("keywords", []).extend(_with_keyword(leaf, view))
+                found.setdefault("keywords", []).extend(_with_keyword(test, view))
             elif leaf.field not in found:
                 found[leaf.field] = _shown(view.values_of(leaf.field))
         return found
 
 
-def _with_keyword(leaf: Node, view: View) -> list[str]:
+def _with_keyword(test: Test, view: View) -> list[str]:
     """Return the values of the record in which a keyword stands, the first few of them."""
-    test = compile_tree(leaf)
     return [text[:MAX_VALUE] for text in view.all_texts() if test(View({"": text}))][:4]
 
 

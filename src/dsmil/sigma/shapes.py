@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from posixpath import join
 from typing import TYPE_CHECKING, Any
+
+from dsmil.sigma.zeek_logs import zeek_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +15,8 @@ def flatten(product: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a record by the names that rules of this product use."""
     if product == "linux" and isinstance(payload.get("records"), list):
         return _auditd(payload)
+    if product == "zeek":
+        return zeek_fields(payload)
     if product != "windows":
         return payload
     event = payload.get("Event")
@@ -146,7 +151,8 @@ def _azure_event(payload: Mapping[str, Any]) -> dict[str, Any]:
 def _auditd(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Lay the records of one audit event flat; a field that several have gets a list, words of EXECVE are a0, a1.
 
-    ``started`` is true when the event is the start of a program.
+    ``started`` is true when the event is the start of a program; ``made`` when it made files, which
+    ``created`` names.
     """
     fields = {name: value for name, value in payload.items() if name != "records"}
     several: dict[str, list[Any]] = {}
@@ -165,4 +171,16 @@ def _auditd(payload: Mapping[str, Any]) -> dict[str, Any]:
     fields.update({f"a{number}": value for number, value in enumerate(arguments)})
     if "EXECVE" in several.get("type", []):
         fields["started"] = True
-    return fields
+    made = _made(payload["records"], several.get("cwd", ["/"])[0])
+    return fields | {"made": True, "created": made} if made else fields
+
+
+def _made(records: list[Any], folder: Any) -> list[str]:  # noqa: ANN401 - JSON
+    """Return the files that a call made, as whole paths."""
+    found = []
+    for record in records:
+        inner = record.get("fields") if isinstance(record, dict) else None
+        name = inner.get("name") if isinstance(inner, dict) and inner.get("nametype") == "CREATE" else None
+        if isinstance(name, str):
+            found.append(join(folder, name) if isinstance(folder, str) else name)
+    return found

@@ -134,10 +134,3 @@ def leaves(node: Node) -> Iterator[Leaf]:
             yield from leaves(one)
     elif not isinstance(node, Not):
         yield node
-
-
-def wildcard_regex(pattern: Pattern, *, whole: bool) -> str:
-    """Return a pattern as a regular expression; ``whole`` when it must cover all of the text."""
-    wild = {Wild.MANY: ".*", Wild.ONE: "."}
-    body = "".join(wild[part] if isinstance(part, Wild) else re.escape(part) for part in pattern)
-    return rf"\A{body}\Z" if whole else body

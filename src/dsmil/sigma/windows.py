@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_GROUPS: Final = 10_000
 #: Entries kept of one group, or twice the threshold if that is more; beyond it the oldest are forgotten.
 MAX_ENTRIES: Final = 1_000
+#: Entries kept of all groups of one rule; beyond it the groups that have been quiet longest are forgotten too.
+MAX_HELD: Final = 200_000
 #: Events that a firing names as evidence; the number of all is told as well.
 MAX_EVIDENCE: Final = 100
 
@@ -73,6 +75,8 @@ class Windows:
         """Start without state."""
         self.rule = rule
         self.forgotten = 0
+        #: Entries of all groups.
+        self.held = 0
         #: Key -> window, the one that was quiet longest first.
         self.groups: OrderedDict[Key, Group] = OrderedDict()
         self._due: list[tuple[float, Key]] = []
@@ -85,6 +89,7 @@ class Windows:
     def restore(self, groups: Iterable[tuple[Key, Group]], forgotten: int) -> None:
         """Take up windows that were kept."""
         self.groups = OrderedDict(groups)
+        self.held = sum(len(one.entries) for one in self.groups.values())
         self.forgotten = forgotten
         # Only rules that wait are judged by time; a heap in order of time and key is the same for the same windows.
         self._due = sorted((one.closes, key) for key, one in self.groups.items()) if self.rule.waits else []
@@ -95,8 +100,7 @@ class Windows:
         if group is None:
             group = self.groups[key] = Group()
             if len(self.groups) > MAX_GROUPS:
-                self.groups.popitem(last=False)
-                self.forgotten += 1
+                self._forget()
         else:
             self.groups.move_to_end(key)
         if (entry.rule, entry.evidence) in group.known:
@@ -107,12 +111,26 @@ class Windows:
         newest = max(entry.ts, group.entries[-1].ts) if group.entries else entry.ts
         if entry.ts < newest - self.rule.timespan_s:
             return None  # too late for the window that is open
-        group.take(entry)
+        self._take(group, entry)
         oldest = newest - self.rule.timespan_s
         while group.entries[0].ts < oldest or len(group.entries) > self._most:
             first = group.entries.pop(0)
+            self.held -= 1
             group.known.discard((first.rule, first.evidence))
         return self._judge(key, group, entry)
+
+    def _take(self, group: Group, entry: Entry) -> None:
+        """Put an entry into its group, which is the one that spoke last; make room if there are too many."""
+        group.take(entry)
+        self.held += 1
+        while self.held > MAX_HELD and len(self.groups) > 1:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the group that has been quiet longest."""
+        _, gone = self.groups.popitem(last=False)
+        self.held -= len(gone.entries)
+        self.forgotten += 1
 
     def _judge(self, key: Key, group: Group, entry: Entry) -> Firing | None:
         """Return the firing if the condition holds and did not before, or by twice as much as before."""
@@ -132,7 +150,7 @@ class Windows:
     def _wait(self, key: Key, group: Group, entry: Entry) -> None:
         if not group.entries:
             group.closes = entry.ts + self.rule.timespan_s
-            group.take(entry)
+            self._take(group, entry)
             heappush(self._due, (group.closes, key))
             if len(self._due) > 2 * MAX_GROUPS:  # groups that were forgotten still stand here
                 self._due = sorted((one.closes, of) for of, one in self.groups.items())
@@ -140,7 +158,7 @@ class Windows:
         if not group.closes - self.rule.timespan_s <= entry.ts <= group.closes:
             return  # of a window that is over
         if len(group.entries) < self._most:
-            group.take(entry)
+            self._take(group, entry)
 
     def advance(self, now: float) -> Iterator[Firing]:
         """Judge the windows that are over at ``now``, Unix seconds of event time."""
@@ -150,6 +168,7 @@ class Windows:
             if group is None or group.closes != closes or not group.entries:
                 continue  # forgotten meanwhile
             del self.groups[key]
+            self.held -= len(group.entries)
             if self.rule.holds(group.entries):
                 yield self._firing(key, group.entries, self.rule.measure(group.entries))
 

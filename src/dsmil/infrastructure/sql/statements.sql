@@ -81,6 +81,15 @@ SELECT * FROM soc_events_cache ORDER BY ts DESC LIMIT :limit;
 -- recent_soc_of --
 SELECT * FROM soc_events_cache WHERE severity = :severity ORDER BY ts DESC LIMIT :limit;
 
+-- recent_soc_ids --
+SELECT id FROM soc_events_cache ORDER BY ts DESC LIMIT :limit;
+
+-- recent_soc_ids_of --
+SELECT id FROM soc_events_cache WHERE severity = :severity ORDER BY ts DESC LIMIT :limit;
+
+-- soc_by_ids --
+SELECT soc.* FROM json_each(?) AS wanted JOIN soc_events_cache AS soc ON soc.id = wanted.value ORDER BY wanted.key;
+
 -- raw_by_id --
 SELECT * FROM raw_events_fast WHERE event_id = ?;
 
