@@ -16,19 +16,14 @@ if TYPE_CHECKING:
 _PIECE: Final = 256 * 1024
 
 
-def add_all(client: Any, stream: str, bodies: Iterable[bytes]) -> list[bytes]:  # noqa: ANN401 - the driver's client
-    """Add an entry for each body, in order; return their ids. Raises the driver's errors.
-
-    Some entries may be there then: those before the first that was refused, or after a lost reply all of them.
-    """
-    return Sent(client, stream, bodies).ids()
-
-
 class Sent:
-    """Entries on their way: the server adds them while its client does something else."""
+    """Entries on their way to one stream: the server adds them while its client does something else.
 
-    def __init__(self, client: Any, stream: str, bodies: Iterable[bytes]) -> None:  # noqa: ANN401 - as above
-        """Send an entry for each body; raises the driver's errors. :meth:`ids` must be asked once."""
+    After an error some of them may be there: those before the first that was refused, or after a lost reply all.
+    """
+
+    def __init__(self, client: Any, stream: str, bodies: Iterable[bytes]) -> None:  # noqa: ANN401 - the driver's client
+        """Send an entry for each body, in order; raises the driver's errors. :meth:`ids` must be asked once."""
         pieces, self._count = _packed(stream, bodies)
         self._pool = client.connection_pool
         self._connection = self._pool.get_connection() if self._count else None
@@ -37,7 +32,7 @@ class Sent:
                 self._connection.send_packed_command(pieces)
 
     def ids(self) -> list[bytes]:
-        """Wait for the server; return the ids of the entries, as :func:`add_all` does."""
+        """Wait for the server; return the ids of the entries. Raises the driver's errors."""
         if self._connection is None:
             return []
         with self._given_up_on_error():

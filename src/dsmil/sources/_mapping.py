@@ -120,7 +120,7 @@ class Mapping:
         self.category, self.read_time, self.notes = category, read_time, notes
         self._time = tuple(map(Path, time))
         self._severity = tuple(map(Path, severity.paths)) if severity else ()
-        self._techniques = tuple(map(Path, techniques))
+        self._techniques = Plan([(Path(path), None) for path in techniques])
         self._plan = Plan([(Path(take.path), (take.path, take.type, take.role)) for take in entities])
 
     def apply(self, record: dict[str, Any], **given: Any) -> Parsed:  # noqa: ANN401 - fields of Parsed
@@ -133,8 +133,8 @@ class Mapping:
             given["ts"] = self.read_time(first(self._time, record))
         if "entities" not in given:
             given["entities"] = tuple(dict.fromkeys([found for _, found in self.sources(record)]))
-        if "techniques" not in given and self._techniques:
-            given["techniques"] = attack_ids(path.values(record) for path in self._techniques)
+        if "techniques" not in given and (steps := self._techniques.steps(record)):
+            given["techniques"] = attack_ids([step.values(record) for step in steps])
         given.setdefault("category", self.category)
         given.setdefault("payload", record)
         return Parsed(**given)
@@ -142,15 +142,9 @@ class Mapping:
     def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
         """Return the entities of a record, each with the path it was found under."""
         found: list[tuple[str, Entity]] = []
-        for key, below, (path, kind, role) in self._plan.steps(record):
-            value = record[key]
-            if below is not None:
-                values = below.values(value)
-            elif isinstance(value, list):
-                values = value
-            else:
-                values = (value,)
-            for one in values:
+        for step in self._plan.steps(record):
+            path, kind, role = step.wanted
+            for one in step.values(record):
                 if one.__class__ is str and len(one) <= MAX_ENTITY:
                     text = one
                     if text in _NOTHING:

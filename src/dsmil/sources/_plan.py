@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dsmil.sources._mapping import Path
 
@@ -22,6 +22,13 @@ class Step(NamedTuple):
     below: Path | None
     #: What the path was given with.
     wanted: Any
+
+    def values(self, record: dict[str, Any]) -> Iterable[Any]:
+        """Return the values there; elements of a list one by one."""
+        value = record[self.key]
+        if self.below is not None:
+            return self.below.values(value)
+        return value if isinstance(value, list) else (value,)
 
 
 class Plan:
