@@ -10,7 +10,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from dsmil.events.streams import EVENT_FIELD, StreamName
-from dsmil.infrastructure import connection, groups, redis_streams
+from dsmil.infrastructure import adding, connection, groups, redis_streams
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.groups import GroupReader, ledger_key
 from dsmil.infrastructure.settling import Settled, Verdict
@@ -84,18 +84,21 @@ def from_now_on() -> None:
 
 def default_retries() -> None:
     """Let the client library send again by itself: a broker that was only slow takes it twice."""
-    adds = redis_streams.add_all  # type: ignore[attr-defined]
-
     def default(*_: object) -> Retry:
         return Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
 
-    def add_again(client: Any, stream: str, bodies: Iterable[bytes]) -> list[bytes]:
-        kept = list(bodies)
-        found: list[bytes] = default().call_with_retry(lambda: adds(client, stream, kept), lambda _: None)
-        return found
+    class Again(adding.Sent):
+        def __init__(self, client: Any, stream: str, bodies: Iterable[bytes]) -> None:  # noqa: ANN401 - as there
+            self._again = client, stream, list(bodies)
+
+        def ids(self) -> list[bytes]:
+            found: list[bytes] = default().call_with_retry(
+                lambda: adding.Sent(*self._again).ids(), lambda _: None
+            )
+            return found
 
     setattr(connection, "Retry", default)  # noqa: B010
-    setattr(redis_streams, "add_all", add_again)  # noqa: B010
+    setattr(redis_streams, "Sent", Again)  # noqa: B010
 
 
 def no_fence() -> None:

@@ -43,7 +43,7 @@ def test_the_default_retries_of_the_client_are_caught(
     """They act on the producer's side: the call that the broker took late is sent again, and taken again."""
     row = Row(scenario="default_retries")
     monkeypatch.setattr(connection, "Retry", connection.Retry)  # type: ignore[attr-defined]  # put back at the end
-    monkeypatch.setattr(redis_streams, "add_all", redis_streams.add_all)  # type: ignore[attr-defined]  # as well
+    monkeypatch.setattr(redis_streams, "Sent", redis_streams.Sent)  # type: ignore[attr-defined]  # as well
     MUTANTS["default_retries"]()
     with make_rig() as rig:
         load = rig.load()

@@ -171,7 +171,7 @@ def test_an_object_that_ends_early_is_said_to(tmp_path: Any) -> None:
     assert problem == "log:1: the JSON array is damaged or ends early here"
 
 
-def test_what_follows_the_object_is_one_last_record(tmp_path: Any) -> None:
-    found, problem = read(tmp_path, '{"Records":[1]}\nrest')
-    assert found == [(b"1", "1"), (b"rest", "1")]
-    assert problem == "log:1: something follows the end of the JSON array"
+def test_what_follows_the_object_is_read_line_by_line(tmp_path: Any) -> None:
+    found, problem = read(tmp_path, '{"Records":[1]} more\n\n{"a":1}\nrest')
+    assert found == [(b"1", "1"), (b"more", "1"), (b'{"a":1}', "3"), (b"rest", "4")]
+    assert problem == ""

@@ -221,8 +221,11 @@ def create_event(
     ``ts`` and ``ingest_ts`` are Unix seconds, now by default. Raises EventInvalid when a value is out of
     its documented range.
     """
-    known_severity, severity_flag = parse_severity(severity)
-    known_category, category_flag = parse_category(category)
+    # Most events are made of checked values, and by the million: only others are looked at.
+    if severity.__class__ is not Severity or category.__class__ is not EventCategory:
+        severity, severity_flag = parse_severity(severity)
+        category, category_flag = parse_category(category)
+        flags = (*flags, *(flag for flag in (severity_flag, category_flag) if flag))
     now = time.time()
     when = now if ts is None else ts
     _check_time("ts", when)
@@ -231,8 +234,8 @@ def create_event(
         ts=when,
         source_device=source_device,
         source_layer=source_layer,
-        category=known_category,
-        severity=known_severity,
+        category=cast("EventCategory", category),
+        severity=cast("Severity", severity),
         payload=payload,
         source=source,
         compartment=compartment,
@@ -245,7 +248,7 @@ def create_event(
         score=score,
         evidence=tuple(evidence),
         origin=origin,
-        flags=(*flags, *(f for f in (severity_flag, category_flag) if f)),
+        flags=tuple(flags),
     )
     check(event)
     return event
@@ -263,9 +266,10 @@ def check(event: Event) -> None:
         raise EventInvalid("bad_field", f"event_id has {len(event.event_id)} characters, not 1-{MAX_ID}")
     _check_time("ts", event.ts)
     _check_time("ingest_ts", event.ingest_ts)
-    for name, number in (("token_id", event.token_id), ("clearance", event.clearance)):
-        if not 0 <= number <= _MAX_INTEGER:
-            raise EventInvalid("bad_field", f"{name}={_shown(number)} is not within 0 and 2^63-1")
+    if not 0 <= event.token_id <= _MAX_INTEGER:
+        raise EventInvalid("bad_field", f"token_id={_shown(event.token_id)} is not within 0 and 2^63-1")
+    if not 0 <= event.clearance <= _MAX_INTEGER:
+        raise EventInvalid("bad_field", f"clearance={_shown(event.clearance)} is not within 0 and 2^63-1")
     if event.score is not None and not 0 <= event.score <= 1:
         raise EventInvalid("bad_field", f"score={_shown(event.score)} is not 0-1")
 

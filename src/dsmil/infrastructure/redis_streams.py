@@ -18,14 +18,14 @@ from dsmil.events import codec
 from dsmil.events.model import Event, EventCategory, Severity, create_event
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
 from dsmil.infrastructure import groups
-from dsmil.infrastructure.adding import add_all
+from dsmil.infrastructure.adding import Sent
 from dsmil.infrastructure.broker_picture import stream_shape
 from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
 from dsmil.infrastructure.entries import reading_client, streams_of
 from dsmil.infrastructure.pressure import Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 #: The documented name of the event class.
 DSMILEvent = Event
@@ -106,9 +106,22 @@ class RedisStreamsClient:
 
         Raises Unavailable; BusRefused when memory runs out: then the caller keeps them and tries again.
         """
+        return self.begin_append(stream, bodies)()
+
+    def begin_append(self, stream: StreamName, bodies: Iterable[bytes]) -> Callable[[], list[str]]:
+        """Send documents as :meth:`append` does; the function that is returned waits for the broker.
+
+        Call it once. Both raise as ``append`` does. What is sent before it was called comes after these documents.
+        """
         self._admission.check(self.client)
         with translated(f"publishing to {stream}"):
-            return [entry_id.decode() for entry_id in add_all(self.client, stream.value, bodies)]
+            sent = Sent(self.client, stream.value, bodies)
+
+        def ids() -> list[str]:
+            with translated(f"publishing to {stream}"):
+                return [entry_id.decode() for entry_id in sent.ids()]
+
+        return ids
 
     def read(
         self, stream: StreamName | str, count: int = 100, last_id: str = "0-0", block_ms: int | None = None

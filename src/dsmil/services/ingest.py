@@ -53,6 +53,9 @@ class Ingest:
         self._tally = Tally()
         self._bodies: list[bytes] = []
         self._letters: list[dict[str, bytes]] = []
+        #: What was sent and not yet taken, and what waits for the broker's word; None when it must be sent again.
+        self._sent: list[bytes] = []
+        self._replies: Callable[[], object] | None = None
         self._log = log.get("ingest")
 
     def run(self, files: Sequence[str], progress: Callable[[int, int], None] = lambda *_: None) -> Tally:
@@ -99,7 +102,7 @@ class Ingest:
         except EventInvalid as exc:
             self._refuse(record, exc, still_written=still_written)
         if len(self._bodies) + len(self._letters) >= _BATCH:
-            self._flush(bus)
+            self._flush(bus, wait=False)
 
     def _refuse(self, record: RawRecord, cause: EventInvalid, *, still_written: bool) -> None:
         if still_written:
@@ -110,15 +113,21 @@ class Ingest:
             self._tally.problems.append(f"{record.place}: {cause}")
         self._letters.append(source_letter(record, cause, self._source.name, time.time()))
 
-    def _flush(self, bus: RedisStreamsClient) -> None:
-        """Hand over what was read, and go on only when the broker has it.
+    def _flush(self, bus: RedisStreamsClient, *, wait: bool = True) -> None:
+        """Hand over what was read. Unless told to ``wait``, the broker takes it while the next batch is read.
 
         After a lost reply a batch may be there twice; its events have the same ids, so it counts once.
         """
+        self._insist(lambda: self._hand_over(bus))
+        if wait:
+            self._insist(lambda: self._settle(bus))
+
+    def _insist(self, action: Callable[[], None]) -> None:
+        """Do something at the broker, for as long as it is worth waiting."""
         failures, give_up = 0, time.monotonic() + _PATIENCE_S
-        while self._bodies or self._letters:
+        while True:
             try:
-                self._hand_over(bus)
+                action()
             except NotAllowed:
                 raise  # waiting gives no rights
             except (BusUnavailable, BusRefused) as exc:
@@ -127,12 +136,22 @@ class Ingest:
                     raise
                 self._log.warning("ingest.waiting", cause=str(exc))
                 time.sleep(pause(failures))
+            else:
+                return
 
     def _hand_over(self, bus: RedisStreamsClient) -> None:
+        self._settle(bus)
         if self._letters:
             append_letters(bus, self._letters)
             self._letters.clear()
         if self._bodies:
-            bus.append(StreamName.L3_IN, self._bodies)
-            self._tally.published += len(self._bodies)
-            self._bodies.clear()
+            self._replies = bus.begin_append(StreamName.L3_IN, self._bodies)
+            self._sent, self._bodies = self._bodies, []
+
+    def _settle(self, bus: RedisStreamsClient) -> None:
+        """Wait until the broker has what was sent before; what it did not take is sent once more."""
+        if self._sent:
+            replies, self._replies = self._replies, None
+            (replies or bus.begin_append(StreamName.L3_IN, self._sent))()
+            self._tally.published += len(self._sent)
+            self._sent = []

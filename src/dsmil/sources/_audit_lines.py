@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from dsmil.sources._auditd import JOINED, LAST, header
+from dsmil.sources._auditd import JOINED, LAST, header, type_name
 from dsmil.sources._feed import MAX_RECORD_BYTES, RawRecord
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class AuditLines:
         head = header(line.raw[:_HEAD_BYTES].decode("utf-8", "replace"))
         if head is None:
             return (line,)
-        kind, node, when = head["type"], head["node"] or "", float(head["time"])
+        kind, node, when = type_name(head), head["node"] or "", float(head["time"])
         # Of the same node: clocks of two nodes do not agree.
         late = [one for one in self._open if one[0] == node and when > float(one[1]) + _SETTLED_S]
         whole = [self._take(one) for one in late]

@@ -12,6 +12,7 @@ import re
 from typing import Any, Final
 
 from dsmil.errors import EventInvalid
+from dsmil.sources import _saddr
 from dsmil.sources._cef import add
 
 _HEAD: Final = re.compile(
@@ -31,6 +32,8 @@ ENCODED: Final = frozenset(
     "proctitle name exe comm cmd cwd path key acct data file new-disk old-disk device dir watch root vm"
     " old-fs new-fs old-rng new-rng old-chardev new-chardev old_prom grp new_group sw key_desc".split()
 )
+#: What enriched records have in place of a name when there is none.
+_NAMELESS: Final = ("unset", "unknown(", "unknown-")
 #: What means that there is nothing.
 _NOTHING: Final = {"(null)", "?", "(none)", "(unset)"}
 #: -1 as the kernel's unsigned number: an auid or a session that was never set.
@@ -51,6 +54,16 @@ JOINED: Final = frozenset(
 )
 #: Records after which no other of their event comes.
 LAST: Final = frozenset({"EOE", "PROCTITLE"})
+#: What the kernel's own log has in place of names, and ``auditd`` for types that it does not know.
+_NUMBERS: Final = {
+    "1006": "LOGIN", "1300": "SYSCALL", "1302": "PATH", "1303": "IPC", "1304": "SOCKETCALL", "1305": "CONFIG_CHANGE",
+    "1306": "SOCKADDR", "1307": "CWD", "1309": "EXECVE", "1318": "OBJ_PID", "1319": "TTY", "1320": "EOE",
+    "1321": "BPRM_FCAPS", "1322": "CAPSET", "1323": "MMAP", "1325": "NETFILTER_CFG", "1326": "SECCOMP",
+    "1327": "PROCTITLE", "1330": "KERN_MODULE", "1400": "AVC", "1401": "SELINUX_ERR", "1700": "ANOM_PROMISCUOUS",
+    "1701": "ANOM_ABEND", "1702": "ANOM_LINK",
+}  # fmt: skip
+#: How ``ausearch -i`` writes times: in the zone and the language of whoever ran it.
+_FOR_PEOPLE: Final = re.compile(r"type=\S+\s+msg=audit\(\d+[/.-]\d+[/.-]\d+ ", re.ASCII)
 #: Most parts that a split argument may have.
 _MOST_PARTS: Final = 10_000
 
@@ -60,21 +73,36 @@ def header(line: str) -> re.Match[str] | None:
     return _HEAD.match(line)
 
 
+def type_name(head: re.Match[str]) -> str:
+    """Return the type that a header names, by name where the kernel wrote a number."""
+    kind = head["type"]
+    return _NUMBERS.get(kind.removeprefix("UNKNOWN[").removesuffix("]"), kind)
+
+
 def decode_line(line: str) -> dict[str, Any]:
-    """Return one record: ``type``, ``node``, ``time``, ``serial``, ``fields``, and ``enriched`` when it is.
+    """Return one record: ``type``, ``node``, ``time``, ``serial``, ``fields``, and more when it has it.
+
+    ``enriched`` are the names behind the numbers, ``socket`` is a decoded ``saddr``.
 
     Raises EventInvalid (``not_auditd``) when the line has no ``type=`` and ``msg=audit(time:serial):``.
     """
     head = header(line)
     if head is None:
-        raise EventInvalid("not_auditd", f"{line[:60]!r} does not begin with type=NAME msg=audit(time:serial):")
+        hint = "; this is ausearch -i, read ausearch --raw" if _FOR_PEOPLE.search(line[:1024]) else ""
+        raise EventInvalid(
+            "not_auditd", f"{line[:60]!r} does not begin with type=NAME msg=audit(time:serial):{hint}"
+        )
     body, _, extra = line[head.end() :].partition("\x1d")
-    record: dict[str, Any] = {"type": head["type"], "time": head["time"], "serial": int(head["serial"])}
+    record: dict[str, Any] = {"type": type_name(head), "time": head["time"], "serial": int(head["serial"])}
     if head["node"]:
         record["node"] = head["node"]
-    record["fields"] = _fields(body, head["type"])
+    record["fields"] = fields = _fields(body, record["type"])
     if extra.strip():
-        record["enriched"] = _fields(extra, "")
+        record["enriched"] = {
+            key: value for key, value in _fields(extra, "").items() if not str(value).startswith(_NAMELESS)
+        }
+    if isinstance(fields.get("saddr"), str) and (socket := _saddr.decode(fields["saddr"])):
+        record["socket"] = socket
     return record
 
 

@@ -142,6 +142,7 @@ class Reader:
         that an earlier reading had read and still needed.
         """
         self._source = source
+        self._name, self._keeps_text = source.name, source.keeps_text
         self._joiner = source.joiner()
         for line in held:
             list(self.records(line))  # they were held: no record is whole with them

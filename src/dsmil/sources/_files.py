@@ -152,10 +152,20 @@ class RecordFile:
             end = (closing(text, at + 1, 1) or len(text)) if wrapped else at + 1
             end = skip(text, end, " \t\r\n")
             opening = array_start(text, self._array_key, end) if wrapped and end < len(text) else None
+        if wrapped:
+            yield from self._lines_after(text, end, number + text.count("\n", line_at, end))
+            return
         rest = text[end:].encode(errors="surrogateescape").strip(_BLANK)
         if rest:
             self.problem = f"{place}: something follows the end of the JSON array"
             yield RawRecord(rest, place)
+
+    def _lines_after(self, text: str, at: int, number: int) -> Iterator[RawRecord]:
+        """Yield what follows objects around arrays, line by line: records may stand alone there."""
+        for line in text[at:].encode(errors="surrogateescape").split(b"\n"):
+            if record := line.strip(_BLANK):
+                yield RawRecord(record, f"{self.name}:{number}")
+            number += 1
 
 
 def _skip_blank(stream: io.BufferedIOBase) -> tuple[int, bytes]:

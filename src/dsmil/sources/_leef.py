@@ -20,7 +20,7 @@ HEADER: Final = ("vendor", "product", "device_version", "event_id")
 _HEADER_PART: Final = re.compile(r"((?:[^|\\]|\\.)*+)\|", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\([|\\])")
 _DELIMITER: Final = re.compile(
-    r"(?P<code>0?[xX](?P<hex>[0-9A-Fa-f]{1,4}))?(?P<char>[^|=\w])?\|", re.DOTALL | re.ASCII
+    r"(?P<code>0?[xX](?P<hex>[0-9A-Fa-f]{1,4}))?(?P<char>[^|=\w]|\|(?=\|))?\|", re.DOTALL | re.ASCII
 )
 _KEY: Final = re.compile(r"[^\s=][^=\t]*")
 

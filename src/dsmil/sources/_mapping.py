@@ -15,10 +15,11 @@ import msgspec
 from dsmil.errors import EventInvalid
 from dsmil.events.model import Entity, EventCategory, Severity
 from dsmil.sources._feed import MAX_ENTITY, Parsed
+from dsmil.sources._plan import Plan
 from dsmil.sources._times import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _TECHNIQUE: Final = re.compile(r"T\d{4}(?:\.\d{3})?")
 #: What formats write where they know nothing.
@@ -31,13 +32,14 @@ _NUMBERED: Final = frozenset(("port", "user", "group", "process", "session"))
 class Path:
     """One place in a record."""
 
-    __slots__ = ("_splits", "text")
+    __slots__ = ("splits", "text")
 
     def __init__(self, text: str) -> None:
         """Take the path as written."""
         self.text = text
         parts = text.split(".")
-        self._splits = tuple((".".join(parts[:n]), Path(".".join(parts[n:]))) for n in range(1, len(parts)))
+        #: Its beginnings, shortest first, and the path that remains below each.
+        self.splits = tuple((".".join(parts[:n]), Path(".".join(parts[n:]))) for n in range(1, len(parts)))
 
     def values(self, node: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
         """Yield the values there, none when there is nothing; elements of a list one by one."""
@@ -47,7 +49,7 @@ class Path:
                 yield from value
             elif value is not None:
                 yield value
-            for head, rest in self._splits:
+            for head, rest in self.splits:
                 below = node.get(head)
                 if below is not None:
                     yield from rest.values(below)
@@ -118,8 +120,8 @@ class Mapping:
         self.category, self.read_time, self.notes = category, read_time, notes
         self._time = tuple(map(Path, time))
         self._severity = tuple(map(Path, severity.paths)) if severity else ()
-        self._techniques = tuple(map(Path, techniques))
-        self._entities = tuple((Path(take.path), take) for take in entities)
+        self._techniques = Plan([(Path(path), None) for path in techniques])
+        self._plan = Plan([(Path(take.path), (take.path, take.type, take.role)) for take in entities])
 
     def apply(self, record: dict[str, Any], **given: Any) -> Parsed:  # noqa: ANN401 - fields of Parsed
         """Return what is made of a record; ``given`` are fields of Parsed that the feed knows better."""
@@ -127,31 +129,42 @@ class Mapping:
             severity, flags = self.severity.read(first(self._severity, record))
             given["severity"] = severity
             given["flags"] = (*flags, *given.get("flags", ()))
-        given.setdefault("category", self.category)
         if "ts" not in given:
             given["ts"] = self.read_time(first(self._time, record))
         if "entities" not in given:
-            given["entities"] = tuple(dict.fromkeys(found for _, found in self.sources(record)))
-        if "techniques" not in given and self._techniques:
-            given["techniques"] = attack_ids(path.values(record) for path in self._techniques)
+            given["entities"] = tuple(dict.fromkeys([found for _, found in self.sources(record)]))
+        if "techniques" not in given and (steps := self._techniques.steps(record)):
+            given["techniques"] = attack_ids([step.values(record) for step in steps])
+        given.setdefault("category", self.category)
         given.setdefault("payload", record)
         return Parsed(**given)
 
-    def sources(self, record: dict[str, Any]) -> Iterator[tuple[str, Entity]]:
-        """Yield the entities of a record, each with the path it was found under."""
-        for path, take in self._entities:
-            for value in path.values(record):
-                text = entity_text(value, take.type)
-                if text:
-                    # What should be an address is often a name: of a service, or in place of one.
-                    named = take.type == "ip" and ":" not in text and text.strip("0123456789.") != ""
-                    yield take.path, Entity("host" if named else take.type, text, take.role)
+    def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
+        """Return the entities of a record, each with the path it was found under."""
+        found: list[tuple[str, Entity]] = []
+        for step in self._plan.steps(record):
+            path, kind, role = step.wanted
+            for one in step.values(record):
+                if one.__class__ is str and len(one) <= MAX_ENTITY:
+                    text = one
+                    if text in _NOTHING:
+                        continue
+                elif not (text := entity_text(one, kind)):
+                    continue
+                # What should be an address is often a name: of a service, or in place of one.
+                if kind == "ip" and ":" not in text and text.strip("0123456789.") != "":
+                    found.append((path, Entity("host", text, role)))
+                else:
+                    found.append((path, Entity(kind, text, role)))
+        return found
 
 
 def first(paths: tuple[Path, ...], record: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value under the first of the paths that has one, or None."""
     for path in paths:
-        value = path.first(record)
+        value = record.get(path.text)
+        if value is None or isinstance(value, list):
+            value = path.first(record)
         if value is not None and value != "":
             return value
     return None

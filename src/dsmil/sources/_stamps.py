@@ -40,7 +40,7 @@ BSD: Final = re.compile(
     r"(?:(?P<year>(?:19|20)\d\d) )?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?"
     r"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?P<day>\d{1,2}) (?:(?P<year2>\d{4}) )?"
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)" + _FRACTION + r"(?: ?" + _OFFSET + r")?"
-    r"(?: (?P<year3>(?:19|20)\d\d)(?=[\s:]|$))?",
+    r"(?: (?P<year3>(?:19|20)\d\d)(?=:?(?:\s|$)))?",
     re.ASCII,
 )
 #: ``2018-08-14T14:30:02.203151+02:00``, with a space or with slashes too.

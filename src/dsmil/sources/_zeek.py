@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmil.errors import EventInvalid
-from dsmil.events.model import EventCategory
+from dsmil.events.model import Entity, EventCategory
 from dsmil.sources._mapping import Mapping, Take
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dsmil.sources._feed import Parsed
 
 #: Logs about the sensor itself.
@@ -22,7 +25,40 @@ CATEGORIES: Final = {
     **dict.fromkeys(("known_certs", "ocsp", "x509"), EventCategory.CRYPTO),
     **dict.fromkeys(_OWN_LOGS.split(), EventCategory.SYSTEM),
 }
-MAPPING: Final = Mapping(
+
+
+class _Logs(Mapping):
+    """Knows the fields that mean one thing in one log and another in the next, whether or not ``_path`` is there."""
+
+    def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
+        """Return the entities of a record."""
+        found = super().sources(record)
+        if _AMBIGUOUS.isdisjoint(record):
+            return found
+        return [(path, meant) for path, entity in found if (meant := _meant(path, entity, record)) is not None]
+
+
+def _meant(path: str, entity: Entity, record: dict[str, Any]) -> Entity | None:
+    """Return what an entity is in its log, or None when it is none."""
+    if path == "name" and "action" not in record:
+        return None  # of a weird, of software: only in smb_files it is a file's
+    if path == "client" and entity.value.startswith("SSH-"):
+        return None  # a version; in kerberos it is a user
+    if path == "host" and _is_address(entity.value):
+        return Entity("ip", entity.value)  # of known_hosts, software; in http it is a name
+    return entity
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_AMBIGUOUS: Final = frozenset(("name", "client", "host"))
+MAPPING: Final = _Logs(
     time=("ts", "_write_ts"),
     entities=(
         # Some exporters write id_orig_h, because a dot in a name is a level to their store.
@@ -63,7 +99,7 @@ MAPPING: Final = Mapping(
         Take("_system_name", "host", "sensor"),
     ),
     category=EventCategory.NETWORK,
-    notes="category by `_path`: " + ", ".join(f"`{path}` {category}" for path, category in CATEGORIES.items()),
+    notes="`name` only of `smb_files`, `host` as ip where it is one; category by `_path`: " + ", ".join(f"`{path}` {category}" for path, category in CATEGORIES.items()),
 )
 
 

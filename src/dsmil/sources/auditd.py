@@ -46,7 +46,9 @@ class Auditd(Source):
             Take("records.fields.name", "file"),
             Take("records.fields.addr", "ip", "src"),
             Take("records.fields.hostname", "host", "src"),
-            Take("records.enriched.SADDR.laddr", "ip", "dest"),
+            Take("records.socket.laddr", "ip", "dest"),
+            Take("records.socket.lport", "port", "dest"),
+            Take("records.socket.path", "file"),
         ),
         category=EventCategory.SYSTEM,
         notes=(

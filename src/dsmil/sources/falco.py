@@ -7,12 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dsmil.events.model import EventCategory, Severity
+from dsmil.events.model import Entity, EventCategory, Severity
 from dsmil.sources._feed import Source
 from dsmil.sources._mapping import Levels, Mapping, Take, require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dsmil.sources._feed import Parsed
+
+
+class _Hits(Mapping):
+    """Knows that ``fd.name`` is a file only when it is no connection."""
+
+    def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
+        """Return the entities of a record."""
+        return [
+            (path, entity)
+            for path, entity in super().sources(record)
+            if path != "output_fields.fd.name" or "->" not in entity.value
+        ]
 
 
 class Falco(Source):
@@ -22,7 +36,7 @@ class Falco(Source):
     source: ClassVar[str] = "falco"
     device_id: ClassVar[int] = 11
     json_array: ClassVar[bool] = True
-    mapping: ClassVar[Mapping] = Mapping(
+    mapping: ClassVar[Mapping] = _Hits(
         time=("time", "output_fields.evt.time", "output_fields.evt.time.iso8601"),
         severity=Levels(
             paths=("priority",),

@@ -21,6 +21,7 @@ class SuricataEve(Source):
     mapping: ClassVar[Mapping] = Mapping(
         time=("timestamp",),
         read_time=iso_seconds,
+        techniques=("alert.metadata.mitre_technique_id",),
         entities=(
             Take("src_ip", "ip", "src"),
             Take("src_port", "port", "src"),

@@ -111,6 +111,7 @@ class Connection:
             if not isinstance(event, h11.Request):
                 return False
             self._busy = True
+            _refuse_two_lengths(event)
             await self._answer(202, await self._handle(Exchange(self, event)))
         except Refused as exc:
             self._refused(str(exc.status))
@@ -169,3 +170,10 @@ class Connection:
         self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
         async with asyncio.timeout(_ANSWER_S):
             await self._writer.drain()
+
+
+def _refuse_two_lengths(request: h11.Request) -> None:
+    """Raise Refused for a body whose end is told in two ways: a proxy before us may have believed the other one."""
+    names = {name for name, _ in request.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise Refused(400, "both Content-Length and Transfer-Encoding say where the body ends; send one of them")
