@@ -1,15 +1,16 @@
 """The beacon score: how regular the check-ins of one host at one destination are, within one window of time.
 
-Source: the method of RITA (Active Countermeasures), as its makers describe it: four figures of equal weight, namely
-interval and size (each the mean of 1 - |Bowley's skewness| and 1 - median absolute deviation / median), a histogram
-of 24 bins (1 - coefficient of variation, or how much of it lies in its two commonest heights), and duration (share
-of the time covered, or the longest unbroken run). Times are whole seconds, each once. What differs from it here is
-marked "ours".
+Source: the method of RITA (Active Countermeasures), as its makers describe it: four figures of equal weight,
+namely interval and size (each the mean of 1 - |Bowley's skewness| and 1 - median absolute deviation / median), a
+histogram of 24 bins (1 - coefficient of variation, or how much of it lies in its two commonest heights), and
+duration (share of the time covered, or the longest unbroken run). Times are whole seconds, each once. What differs
+from it here is marked "ours".
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -64,7 +65,7 @@ def measure(seconds: Sequence[int], sizes: Sequence[int], bins: Sequence[int], s
     """
     if len(seconds) < FEWEST:
         return None
-    gaps = sorted(later - earlier for earlier, later in zip(seconds, seconds[1:], strict=False))
+    gaps = sorted(later - earlier for earlier, later in pairwise(seconds))
     middle = quantile(gaps, 0.5)
     give = deviation(gaps, middle)
     return Beat(

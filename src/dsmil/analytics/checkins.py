@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from dsmil.analytics.bounded import keep_newest
 from dsmil.analytics.beat import BINS, Beat, measure
+from dsmil.analytics.bounded import keep_newest
 from dsmil.analytics.signal import MAX_EVIDENCE
 
-#: Check-ins whose times and sizes are kept; of a full day in which there were more, the rest is only counted.
+#: Check-ins whose times and sizes are kept; of a day in which there were more, the rest is only counted.
 MAX_CHECKINS: Final = 720
 #: Length of the windows' bins, seconds, and what a beacon that fills such a window can come to at most: regular for
 #: four minutes may be a download, regular for a day is a beacon.

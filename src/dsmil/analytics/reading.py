@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from dsmil.events.model import Event
 
+    _Reader = Callable[[dict[str, Any], float], Record | None]
+
 #: States of a Zeek connection that was attempted, and refused or not answered (Zeek's manual, ``conn_state``).
 _ZEEK_FAILED: Final = frozenset(("S0", "REJ", "RSTOS0", "RSTRH", "SH"))
 #: Bits of TCP's flags.
@@ -29,23 +31,19 @@ _ZEEK_SHAPES: Final = (
 )
 
 
-def kind_of(event: Event) -> str:
-    """Return the feed, and for sensors with many logs which one: ``zeek/conn``, ``suricata/flow``, ``falco``."""
-    read = _KINDS.get(event.source)
-    kind = read(event.payload) if read is not None else ""
-    return f"{event.source}/{kind}" if kind else event.source
+def look(event: Event) -> tuple[str, Record | None]:
+    """Return the feed, and for sensors with many logs which one (``zeek/conn``); and what the record tells.
 
-
-def read(event: Event) -> Record | None:
-    """Return what a record tells of the network; None when it tells nothing that is scored."""
-    if event.source == "zeek":
-        payload = event.payload
-        reader = _ZEEK.get(_zeek_kind(payload))
-        return reader(payload, event.ts) if reader is not None else None
-    if event.source == "suricata":
-        reader = _SURICATA.get(_text(event.payload.get("event_type")))
-        return reader(event.payload, event.ts) if reader is not None else None
-    return None
+    The record is None when it tells nothing of the network that is scored.
+    """
+    sensor = _SENSORS.get(event.source)
+    if sensor is None:
+        return event.source, None
+    kind_of, readers = sensor
+    kind = kind_of(event.payload)
+    reader = readers.get(kind)
+    record = reader(event.payload, event.ts) if reader is not None else None
+    return f"{event.source}/{kind}" if kind else event.source, record
 
 
 # Zeek
@@ -223,7 +221,7 @@ def _count(value: object) -> int | None:
     """Return a natural number, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return int(value) if 0 <= value < 1 << 62 else None  # noqa: PLR2004 - the widest a packed number can be
+    return int(value) if 0 <= value < 1 << 62 else None
 
 
 _ZEEK: Final[dict[str, Callable[[dict[str, Any], float], Record | None]]] = {
@@ -239,7 +237,7 @@ _SURICATA: Final[dict[str, Callable[[dict[str, Any], float], Record | None]]] = 
     "quic": lambda payload, ts: _suricata_named(payload, ts, "quic", "sni"),
     "dns": _suricata_dns,
 }
-_KINDS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
-    "zeek": _zeek_kind,
-    "suricata": lambda payload: _text(payload.get("event_type")),
+_SENSORS: Final[dict[str, tuple[Callable[[dict[str, Any]], str], dict[str, _Reader]]]] = {
+    "zeek": (_zeek_kind, _ZEEK),
+    "suricata": (lambda payload: _text(payload.get("event_type")), _SURICATA),
 }

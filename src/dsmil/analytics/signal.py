@@ -73,8 +73,8 @@ class Scorer(Protocol):
     #: All that it remembers: packed and unpacked as it is.
     state: msgspec.Struct
 
-    def see(self, event: Event, record: Record | None) -> Iterable[Signal]:
-        """Take up one event; return what is to be said now."""
+    def see(self, event: Event, feed: str, record: Record | None) -> Iterable[Signal]:
+        """Take up one event, its feed, and what it tells of the network; return what is to be said now."""
         ...
 
 

@@ -81,7 +81,7 @@ class Beacon:
     def __init__(self) -> None:
         self.state = BeaconState()
 
-    def see(self, event: Event, record: Record | None) -> Iterable[Signal]:
+    def see(self, event: Event, feed: str, record: Record | None) -> Iterable[Signal]:  # noqa: ARG002
         """Count a check-in; judge its pair when it has an eighth more than when it was judged last."""
         if isinstance(record, Connection):
             if record.port in _REGULAR_PORTS or record.dst.startswith(_LOCAL) or record.dst.endswith(".255"):
