@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def touched(table: dict[str, V], key: str, make: Callable[[], V], most: int) -> 
     value = table.pop(key, None)
     if value is None:
         if len(table) >= most:
-            del table[next(iter(table))]
+            drop_oldest(table)
         value = make()
     table[key] = value
     return value
@@ -28,8 +29,16 @@ def remember(table: dict[str, V], key: str, value: V, most: int) -> None:
     """Set a value, as the newest of at most ``most``."""
     table.pop(key, None)
     if len(table) >= most:
-        del table[next(iter(table))]
+        drop_oldest(table)
     table[key] = value
+
+
+def drop_oldest(table: dict[str, V]) -> list[V]:
+    """Forget the oldest eighth, and return what it was.
+
+    Not one by one: the oldest key is found by walking over the places of those that were removed before it.
+    """
+    return [table.pop(key) for key in list(islice(table, len(table) // 8 + 1))]
 
 
 def keep_newest(ids: list[str], event_id: str, most: int) -> None:

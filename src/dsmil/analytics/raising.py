@@ -14,8 +14,8 @@ from dsmil.events.model import Severity
 MAX_MATTERS: Final = 20_000
 #: The measure must have grown by this factor: a matter that grows to a million times is said ten times more.
 _GROWTH: Final = 4.0
-#: Doubt below which there is none left to halve.
-_CERTAIN: Final = 0.02
+#: Doubt below which there is none left to halve: from here on only severity and measure count.
+_CERTAIN: Final = 0.05
 
 
 class Said(msgspec.Struct):

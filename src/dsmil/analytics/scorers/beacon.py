@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dsmil.analytics.bounded import remember, touched
+from dsmil.analytics.bounded import drop_oldest, remember, touched
 from dsmil.analytics.checkins import CheckIns, Verdict
 from dsmil.analytics.domains import is_address
 from dsmil.analytics.records import Connection, Named, Record
@@ -148,8 +148,7 @@ class Beacon:
     def _add(self, src: str, dest: str, second: int, size: int | None, event_id: str) -> CheckIns | None:
         state = self.state
         key = _key(src, dest)
-        if key not in state.pairs:
-            self._make_room()
+        self._make_room()
         pair = touched(state.pairs, key, lambda: CheckIns(src, dest), MAX_PAIRS)
         visitors = touched(state.visitors, dest, list, MAX_PAIRS)
         if src not in visitors and len(visitors) < _MOST_SOURCES:
@@ -162,9 +161,9 @@ class Beacon:
         return pair if added else None
 
     def _make_room(self) -> None:
-        pairs = self.state.pairs
-        while pairs and (len(pairs) >= MAX_PAIRS or self.state.kept >= MAX_KEPT):
-            self.state.kept -= len(pairs.pop(next(iter(pairs))).seconds)
+        state = self.state
+        if len(state.pairs) >= MAX_PAIRS or state.kept >= MAX_KEPT:
+            state.kept -= sum(len(pair.seconds) for pair in drop_oldest(state.pairs))
 
     # What it comes to
 

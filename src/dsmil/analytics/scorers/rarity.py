@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dsmil.analytics.bounded import touched
+from dsmil.analytics.bounded import drop_oldest
 from dsmil.analytics.signal import LEAST_SCORE, Feature, Signal, by_weight
 from dsmil.analytics.stats import between
 from dsmil.events.model import Entity, EventCategory, Severity
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_CLASSES: Final = 256
 #: Values of one class; a class with more has no rare ones, and is given up.
 MAX_VALUES: Final = 4_096
-#: Values of all classes together: the class that was quiet longest makes room.
+#: Values of all classes together from which on a new class takes the place of the oldest ones.
 MAX_KEPT: Final = 200_000
 #: Types with a population of its own; paths, URLs and numbers never end.
 TYPES: Final = frozenset(("user", "host", "ip", "domain", "mac", "email", "group"))
@@ -88,7 +88,9 @@ class Rarity:
         key = f"{feed} {entity.type} {entity.role}"
         known = state.classes.get(key)
         if known is None:
-            known = touched(state.classes, key, lambda: Population(event.ts), MAX_CLASSES)
+            if len(state.classes) >= MAX_CLASSES or state.kept >= MAX_KEPT:
+                state.kept -= sum(len(old.counts) for old in drop_oldest(state.classes))
+            known = state.classes[key] = Population(event.ts)
         if known.is_open:
             return None
         before = known.counts.get(entity.value, 0)
@@ -106,21 +108,11 @@ class Rarity:
         if len(known.counts) > MAX_VALUES:
             state.kept -= len(known.counts)
             known.counts, known.is_open = {}, True
-        self._make_room(key)
         is_learning = event.ts - known.since < LEARNS_S or known.total < _LEARNS_VALUES
         if known.is_open or is_learning or recent >= _MOST_NEW:
             return None
         signal = _signal(event, feed, entity, known, chance)
         return signal if signal.score >= LEAST_SCORE else None
-
-    def _make_room(self, key: str) -> None:
-        """Forget the classes that came first, when all values together are too many; never the one at hand."""
-        state = self.state
-        for other in list(state.classes):
-            if state.kept <= MAX_KEPT:
-                return
-            if other != key:
-                state.kept -= len(state.classes.pop(other).counts)
 
 
 def _signal(event: Event, feed: str, entity: Entity, known: Population, chance: float) -> Signal:

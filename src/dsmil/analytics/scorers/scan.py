@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dsmil.analytics.bounded import keep_newest, touched
+from dsmil.analytics.bounded import drop_oldest, keep_newest, touched
 from dsmil.analytics.records import Connection, Record
 from dsmil.analytics.signal import LEAST_SCORE, MAX_EVIDENCE, Feature, Signal, by_weight
 from dsmil.analytics.stats import certainty
@@ -75,6 +75,8 @@ class Scan:
         if not isinstance(record, Connection) or record.failed is None or record.proto != "tcp":
             return ()
         state = self.state
+        if len(state.hosts) >= MAX_HOSTS or state.kept >= MAX_KEPT:
+            state.kept -= sum(len(old.contacts) for old in drop_oldest(state.hosts))
         host = touched(state.hosts, record.src, lambda: Contacts(record.src, record.ts, record.ts), MAX_HOSTS)
         if record.ts >= host.start + WINDOW_S:
             state.kept -= len(host.contacts)
@@ -87,8 +89,6 @@ class Scan:
         host.ts = max(host.ts, record.ts)
         host.contacts[contact] = record.failed
         state.kept += 1
-        while state.kept > MAX_KEPT and len(state.hosts) > 1:
-            state.kept -= len(state.hosts.pop(next(iter(state.hosts))).contacts)
         if not record.failed:
             return ()
         host.failed += 1

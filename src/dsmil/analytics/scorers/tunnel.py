@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from math import log2
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dsmil.analytics.bounded import keep_newest, touched
+from dsmil.analytics.bounded import drop_oldest, keep_newest, touched
 from dsmil.analytics.domains import split
 from dsmil.analytics.letters import count_into, entropy, randomness
 from dsmil.analytics.records import Lookup, Record
@@ -31,8 +32,8 @@ MAX_KEPT: Final = 200_000
 WINDOW_S: Final = 86_400.0
 #: Different names before anything is said.
 FEWEST: Final = 20
-#: Bytes written into names that count for nothing, and those that count in full. V. Paxson and others, Practical
-#: Comprehensive Bounds on Surreptitious Communication Over DNS, 2013, alarm at 4 KB a day: that comes to 0.67 here.
+#: Bytes written into names that count for nothing, and that count in full. V. Paxson and others, Practical
+#: Comprehensive Bounds on Surreptitious Communication Over DNS, 2013, alarm at 4 KB a day: 0.67 here.
 _NOTHING_BYTES: Final = 256
 _FULL_BYTES: Final = 16_384
 #: Characters before the domain that count in full: a label holds 63 at most, names of people rarely 30.
@@ -49,6 +50,8 @@ _WEIGHTS: Final = {
 }
 #: Names of addresses, of the local network, and of directories, which are asked for in bulk by design.
 _NOT_OUTSIDE: Final = (".arpa", ".local", ".lan", ".internal", ".home", ".localdomain")
+#: An address, backwards: a look-up of a blocklist, as mail servers make for every message.
+_BLOCKLIST: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}(?:\..*)?|(?:[0-9a-f]\.){31}[0-9a-f](?:\..*)?")
 _HIGH: Final = 0.85
 
 
@@ -99,7 +102,7 @@ class Tunnel:
         if not isinstance(record, Lookup) or record.name.endswith(_NOT_OUTSIDE):
             return ()
         before, domain = split(record.name)
-        if not before:
+        if not before or _BLOCKLIST.fullmatch(before):
             return ()
         names = self._take(record, before, domain)
         if names is None:
@@ -114,6 +117,8 @@ class Tunnel:
     def _take(self, record: Lookup, before: str, domain: str) -> Names | None:
         """Count a name; return its pair, None when it belongs to a window that is over."""
         state, key = self.state, f"{record.src} > {domain}"
+        if len(state.pairs) >= MAX_PAIRS or state.kept >= MAX_KEPT:
+            state.kept -= sum(len(old.seen) for old in drop_oldest(state.pairs))
         names = touched(state.pairs, key, lambda: Names(record.src, domain, record.ts, record.ts), MAX_PAIRS)
         if record.ts >= names.start + WINDOW_S:
             state.kept -= len(names.seen)
@@ -131,8 +136,6 @@ class Tunnel:
             names.length += len(before)
             names.odds += max(-3.0, min(3.0, randomness(before)))
             count_into(names.letters, before)
-            while state.kept > MAX_KEPT and len(state.pairs) > 1:
-                state.kept -= len(state.pairs.pop(next(iter(state.pairs))).seen)
         return names
 
 
