@@ -11,10 +11,10 @@ from dsmil.analytics.beat import BINS, Beat, measure
 from dsmil.analytics.bounded import keep_newest
 from dsmil.analytics.signal import MAX_EVIDENCE
 
-#: Check-ins whose times and sizes are kept; of a day in which there were more, the rest is only counted.
+#: Check-ins whose times and sizes are kept; of a day in which there were more, the rest is counted only.
 MAX_CHECKINS: Final = 720
-#: Length of the windows' bins, seconds, and what a beacon that fills such a window can come to at most: regular for
-#: four minutes may be a download, regular for a day is a beacon.
+#: Length of the windows' bins, seconds, and what a beacon that fills such a window can come to at most: regular
+#: for four minutes may be a download, regular for a day is a beacon.
 SCALES: Final = ((10, 0.8), (60, 0.85), (300, 0.9), (900, 0.95), (3600, 1.0))
 #: Length of the longest window, seconds.
 LONGEST_S: Final = BINS * SCALES[-1][0]

@@ -1,9 +1,9 @@
 """Whether a name was chosen by people or drawn at random, by its pairs of letters.
 
 Source: a first-order Markov model of letters, as is usual since C. E. Shannon, A Mathematical Theory of
-Communication, 1948. The pairs were counted over 935,135 names that people gave to published software: words of many
-languages, abbreviations, compounds, as in the names of hosts. Among such names the figure is below 4 bits for 99 in
-100; among 12 letters drawn at random its median is 10.6.
+Communication, 1948. The pairs were counted over 935,135 names that people gave to published software: words of
+many languages, abbreviations, compounds, as in the names of hosts. Among such names the figure is below 4 bits for
+99 in 100; among 12 letters drawn at random its median is 10.6.
 """
 
 from __future__ import annotations

@@ -218,6 +218,7 @@ def _weighed(verdict: Verdict) -> Iterator[Feature]:
 
 
 def _told(verdict: Verdict, visitors: int) -> Iterator[Feature]:
+    yield Feature(name="sure_interval", value=verdict.beat.sure, says="interval less two standard errors")
     yield Feature(name="window_s", value=verdict.window_s, says=_span(verdict.window_s))
     yield Feature(name="check_ins", value=verdict.number)
     yield Feature(name="hosts", value=visitors, says="hosts that are known to visit the destination")
