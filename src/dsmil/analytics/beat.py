@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 BINS: Final = 24
 #: Fewer check-ins than this have no quartiles to speak of.
 FEWEST: Final = 4
-#: Interval figure below which the score falls with its square (ours). Check-ins at random, as people's are, come to
-#: 0.52, and a beacon whose interval varies evenly by 50 % to 0.75 and more; without it steady sizes and long duration
-#: alone would do. The figure must be as high after two of its standard errors are taken off, 1 / root of the number
-#: of intervals (0.5 to 0.8 / root is one, by simulation), or a dozen check-ins at random would do now and then.
+#: Interval figure below which the score falls with its square (ours). Check-ins at random, as people's are, come
+#: to 0.52, and a beacon whose interval varies evenly by 50 % to 0.75 and more; without it steady sizes and long
+#: duration alone would do. The figure must be as high after two of its standard errors are taken off, 1 / root of
+#: the number of intervals (0.5 to 0.8 / root is one, by simulation): else a dozen check-ins at random would do now
+#: and then.
 LEAST_REGULAR: Final = 0.7
 #: Bins that are not empty, from which on two commonest heights mean something.
 _BIMODAL_FROM: Final = 11

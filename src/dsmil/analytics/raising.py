@@ -40,7 +40,8 @@ def raised(said: dict[str, Said], signal: Signal, name: str, forgets_s: float) -
     key = f"{name}\n{signal.key}"
     old = said.get(key)
     if old is None or signal.ts - old.until > forgets_s:
-        new = Said(signal.ts, signal.ts, signal.score, signal.measure, signal.severity, 1)
+        # As floats: packed and unpacked they must be the same bytes.
+        new = Said(signal.ts, signal.ts, float(signal.score), float(signal.measure), signal.severity, 1)
         remember(said, key, new, MAX_MATTERS)
         return new
     old.until = max(signal.ts, old.until)
@@ -48,6 +49,6 @@ def raised(said: dict[str, Said], signal: Signal, name: str, forgets_s: float) -
     halved = old.score < 1 - _CERTAIN and 1 - signal.score <= (1 - old.score) / 2
     if not (halved or signal.severity > old.severity or signal.measure >= _GROWTH * old.measure):
         return None
-    old.score, old.measure = max(signal.score, old.score), max(signal.measure, old.measure)
+    old.score, old.measure = max(float(signal.score), old.score), max(float(signal.measure), old.measure)
     old.severity, old.revision = max(signal.severity, old.severity), old.revision + 1
     return old

@@ -170,7 +170,7 @@ def _judged(key: str, series: Series, count: int, ts: float) -> Signal | None:
         entities=(),
         evidence=tuple(series.evidence),
         records=count,
-        matched={"series": key},
+        matched={"series": key, "way": way},
     )
 
 
