@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0-"
+_KNOWN: Final = frozenset(_LETTERS)
 #: Symbols that a generator draws from: letters and digits.
 _ALPHABET: Final = math.log2(36)
 #: For the start of a name and each letter: how surprising each next letter is, A for nothing, 1.5 steps a bit.
@@ -42,7 +43,7 @@ def randomness(label: str) -> float:
     before, bits = "^", 0.0
     for character in label.lower():
         symbol = "0" if character.isdigit() else character
-        if symbol not in _SURPRISE:
+        if symbol not in _KNOWN:
             continue  # letters of other scripts say nothing here
         bits += _SURPRISE[before][symbol] - _ALPHABET
         before = symbol
