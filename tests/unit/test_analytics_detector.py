@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from tests.unit.analytics_events import START, conn, deliver, findings, lookup, named
@@ -136,7 +137,7 @@ def test_a_matter_that_goes_on_is_not_a_new_one_each_day() -> None:
 
 def test_why_names_each_feature_with_value_and_weight() -> None:
     finding = findings(Analytics(), [conn(300.0 * n) for n in range(100)], "beacon")[-1]
-    row = {
+    row: dict[str, Any] = {
         "payload": finding.payload,
         "score": finding.score,
         "source_device": 16,

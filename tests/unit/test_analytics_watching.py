@@ -63,7 +63,8 @@ def test_populations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _steady(minutes: int, per_minute: float, seed: int = 1) -> list[Event]:
-    chance, at, events = random.Random(seed), 0.0, []
+    chance, at = random.Random(seed), 0.0
+    events: list[Event] = []
     while at < minutes * 60:
         events.append(login(at, f"user{chance.randrange(5)}", len(events)))
         at += chance.expovariate(per_minute / 60)

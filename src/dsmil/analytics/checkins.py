@@ -35,7 +35,7 @@ class Verdict(msgspec.Struct, frozen=True):
     number: int
 
 
-class CheckIns(msgspec.Struct):
+class CheckIns(msgspec.Struct, gc=False):
     """Times and sizes, newest last."""
 
     src: str

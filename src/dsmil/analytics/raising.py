@@ -18,7 +18,7 @@ _GROWTH: Final = 4.0
 _CERTAIN: Final = 0.05
 
 
-class Said(msgspec.Struct):
+class Said(msgspec.Struct, gc=False):
     """What was last said of one matter."""
 
     #: Event time of its first saying, which its correlation id is made of.

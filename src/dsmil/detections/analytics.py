@@ -39,7 +39,7 @@ class Memory(msgspec.Struct, kw_only=True):
     #: Matter -> what was last said of it.
     said: dict[str, Said]
     #: Newest events and their findings.
-    answered: dict[str, list[Event]]
+    answered: dict[str, tuple[Event, ...]]
     #: Analytic -> its own state.
     scorers: dict[str, msgspec.Raw]
 
@@ -56,7 +56,7 @@ class Analytics:
         """Start with nothing in mind."""
         self.scorers: dict[str, Scorer] = {name: kind() for name, kind in discover(scorers, "SCORER").items()}
         self._said: dict[str, Said] = {}
-        self._answered: dict[str, list[Event]] = {}
+        self._answered: dict[str, tuple[Event, ...]] = {}
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Answer each event with the findings it gives rise to; most give none."""
@@ -66,12 +66,12 @@ class Analytics:
         findings = self._answered.get(event.event_id)
         if findings is None:
             feed, record = look(event)
-            findings = []
+            findings = ()  # most stay so, and one empty tuple serves all
             for scorer in self.scorers.values():
                 for signal in scorer.see(event, feed, record):
                     said = raised(self._said, signal, scorer.name, scorer.forgets_s)
                     if said is not None:
-                        findings.append(_finding(event, scorer, signal, said))
+                        findings += (_finding(event, scorer, signal, said),)
             remember(self._answered, event.event_id, findings, MAX_ANSWERED)
         if not findings:
             return _NOTHING

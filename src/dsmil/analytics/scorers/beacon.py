@@ -44,7 +44,7 @@ _REGULAR_PORTS: Final = frozenset((53, 67, 68, 123, 137, 138, 161, 162, 514, 546
 _LOCAL: Final = ("ff0", "ff1", "fe80:", "169.254.", "127.", "255.", "0.", *(f"{n}." for n in range(224, 240)))
 
 
-class Known(msgspec.Struct):
+class Known(msgspec.Struct, gc=False):
     """A connection of which some record is known."""
 
     #: Pair its check-in was counted for; empty while it waits for a name.

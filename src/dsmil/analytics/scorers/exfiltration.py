@@ -34,7 +34,7 @@ _EVEN: Final = 0.5
 _HIGH: Final = 0.9
 
 
-class Volume(msgspec.Struct):
+class Volume(msgspec.Struct, gc=False):
     """Bytes between one host and one destination, within a window."""
 
     src: str

@@ -39,7 +39,7 @@ _NOT_OUTSIDE: Final = (".arpa", ".local", ".lan", ".internal", ".home", ".locald
 _HIGH: Final = 0.95
 
 
-class Tried(msgspec.Struct):
+class Tried(msgspec.Struct, gc=False):
     """Domains that one host asked for and that do not exist, within a window."""
 
     src: str

@@ -31,7 +31,7 @@ _SCALE: Final = 4.0
 _HIGH: Final = 10
 
 
-class Reach(msgspec.Struct):
+class Reach(msgspec.Struct, gc=False):
     """Whom one host reaches."""
 
     src: str

@@ -38,7 +38,7 @@ _FULL_BITS: Final = 14.0
 _DAY_S: Final = 86_400.0
 
 
-class Population(msgspec.Struct):
+class Population(msgspec.Struct, gc=False):
     """The values of one class."""
 
     since: float

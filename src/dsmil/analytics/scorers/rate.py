@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dsmil.analytics.bounded import keep_newest, touched
+from dsmil.analytics.bounded import touched
 from dsmil.analytics.signal import LEAST_SCORE, Feature, Signal, by_weight
 from dsmil.analytics.stats import deviation, quantile
 from dsmil.events.model import EventCategory, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dsmil.analytics.records import Record
     from dsmil.events.model import Event
@@ -45,9 +45,11 @@ _LEAST_COUNT: Final = 20
 #: Minutes after which the level is taken anew.
 _RENEWED: Final = 15
 _DEVIATION: Final = 1.4826
+#: Records of a minute that are named: the first.
+_MOST_EVIDENCE: Final = 20
 
 
-class Series(msgspec.Struct):
+class Series(msgspec.Struct, gc=False):
     """Counts of one feed or class, a minute each."""
 
     #: Number of the minute that is being counted.
@@ -91,15 +93,16 @@ class Rate:
         found = self._count(f"{feed} records", bucket, event, "")
         for entity in event.entities:
             if entity.type in TYPES:
-                key = f"{feed} {entity.role} {entity.type}".replace("  ", " ")
-                found += self._count(key, bucket, event, entity.value)
+                part = f"{entity.role} {entity.type}" if entity.role else entity.type
+                more = self._count(f"{feed} {part}", bucket, event, entity.value)
+                found = [*found, *more] if more else found
         return found
 
-    def _count(self, key: str, bucket: int, event: Event, value: str) -> list[Signal]:
+    def _count(self, key: str, bucket: int, event: Event, value: str) -> Sequence[Signal]:
         series = self.state.series.get(key)
         if series is None:
             series = touched(self.state.series, key, lambda: Series(bucket), MAX_SERIES)
-        found: list[Signal] = []
+        found: Sequence[Signal] = ()
         if bucket > series.bucket:
             if bucket - series.bucket > _LONGEST_GAP:
                 self.state.series[key] = series = Series(bucket)
@@ -107,13 +110,13 @@ class Rate:
                 found = self._close(key, series, bucket)
         elif bucket < series.bucket - _LATE_BUCKETS:
             return found
-        if not value:
-            series.count += 1
-            keep_newest(series.evidence, event.event_id, 10)
-        elif value not in series.values and len(series.values) < MAX_VALUES:
+        if value:
+            if value in series.values or len(series.values) >= MAX_VALUES:
+                return found
             series.values[value] = 1
-            series.count += 1
-            keep_newest(series.evidence, event.event_id, 10)
+        series.count += 1
+        if len(series.evidence) < _MOST_EVIDENCE:
+            series.evidence.append(event.event_id)
         return found
 
     def _close(self, key: str, series: Series, bucket: int) -> list[Signal]:

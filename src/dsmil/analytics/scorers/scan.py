@@ -38,7 +38,7 @@ _SUCCEEDED: Final = math.log(_SCAN_SUCCEEDS / _GOOD_SUCCEEDS)
 _HIGH: Final = 100
 
 
-class Contacts(msgspec.Struct):
+class Contacts(msgspec.Struct, gc=False):
     """First contacts of one host, within a window."""
 
     src: str

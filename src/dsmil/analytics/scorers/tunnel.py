@@ -55,7 +55,7 @@ _BLOCKLIST: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}(?:\..*)?|(?:[0-9a-f]\.)
 _HIGH: Final = 0.85
 
 
-class Names(msgspec.Struct):
+class Names(msgspec.Struct, gc=False):
     """The names below one domain that one host asked for, within a window."""
 
     src: str
