@@ -36,7 +36,9 @@ class Apt29:
         others = {one.correlation_id for one in found} - hostile
         return [
             Figure(
-                key="apt29.beacon", value=bool(hits), meaning="1 when the beacon of 376 TLS connections is found"
+                key="apt29.beacon",
+                value=int(bool(hits)),
+                meaning="1 when the beacon of 376 TLS connections is found",
             ),
             Figure(
                 key="apt29.beacon_score",

@@ -65,7 +65,12 @@ class Rita:
                 meaning="how far the mean of the four figures is from what RITA's makers assert, at most",
                 better="lower",
             ),
-            Figure(key="rita.benign_pairs", value=len(benign), meaning="benign pairs that were scored", better=""),
+            Figure(
+                key="rita.benign_pairs",
+                value=len(benign),
+                meaning="benign pairs of four check-ins or more",
+                better="",
+            ),
             Figure(
                 key="rita.benign_max",
                 value=round(max(benign, default=0.0), 3),
