@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.analytics_events import feature, findings
 
 from dsmil.analytics.reading import host_of, look
 from dsmil.analytics.records import Connection, Lookup, Named, Record
+from dsmil.detections.analytics import Analytics
 from dsmil.sources._feed import RawRecord, Reader
 from dsmil.sources.suricata_eve import SuricataEve
 from dsmil.sources.zeek_json import ZeekJson
@@ -113,7 +117,9 @@ def test_names_and_look_ups_of_suricata() -> None:
         head.replace('"dest_port":53', '"src_port":53') + '"event_type":"dns","dns":{"type":"answer",'
         '"rrname":"a.example","rrtype":"A","rcode":"NXDOMAIN"}}'
     )[1]
-    assert answer == Lookup(ts=1795514400.0, src="192.0.2.1", name="a.example", kind="A", missing=True)
+    assert answer == Lookup(
+        ts=1795514400.0, src="192.0.2.1", name="a.example", kind="A", missing=True, is_answer=True
+    )
     newer = eve(
         head + '"event_type":"dns","dns":{"type":"request","queries":[{"rrname":"b.example","rrtype":"A"}]}}'
     )
@@ -166,3 +172,33 @@ def test_json_and_text_logs_of_the_same_traffic_tell_the_same(fixtures: Path) ->
     json = [look(e) for e in read_file(ZeekJson(), folder / "zeek-json" / "dns.json.gz").events][: len(text)]
     assert text == json
     assert sum(record is not None for _, record in text) > 500
+
+
+def test_suricata_alone_is_enough_for_a_beacon_and_a_tunnel() -> None:
+    reader, chance = Reader(SuricataEve()), random.Random(1)
+    lines: list[tuple[float, str]] = []
+    for n in range(150):
+        when = 1795514400 + 60 * n
+        ends = f'"src_ip":"10.0.0.7","dest_ip":"192.0.2.1","flow_id":{n},'
+        began, ended = _iso(when), _iso(when + 3)
+        tls = f'{{"timestamp":"{began}",{ends}"dest_port":443,"event_type":"tls","tls":{{"sni":"c2.example"}}}}'
+        flow = (
+            f'{{"timestamp":"{ended}",{ends}"dest_port":443,"proto":"TCP","event_type":"flow","flow":{{"start":"{began}",'
+            '"bytes_toserver":300,"bytes_toclient":500,"pkts_toclient":4}}'
+        )
+        name = f'"rrname":"{chance.getrandbits(160):x}.t.example","rrtype":"TXT"'
+        for kind, rcode in (("query", ""), ("answer", ',"rcode":"NOERROR"')):
+            dns = f'"event_type":"dns","dns":{{"type":"{kind}",{name}{rcode}}}'
+            lines.append((when + 5, f'{{"timestamp":"{_iso(when + 5)}",{ends}"dest_port":53,{dns}}}'))
+        lines += [(when, tls), (when + 3, flow)]
+    events = [reader.event(RawRecord(line.encode(), "eve.json:1"), 1.0) for _, line in sorted(lines)]
+    found = findings(Analytics(), events)
+    beacon = [one for one in found if one.payload["rule"]["id"] == "beacon"][-1]
+    tunnel = [one for one in found if one.payload["rule"]["id"] == "dns-tunnel"][-1]
+    assert beacon.payload["matched"]["dest"] == "c2.example"
+    assert feature(beacon, "size")["value"] == 1.0
+    assert feature(tunnel, "unique_share")["value"] == 1.0, "answers are no further questions"
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -184,6 +184,7 @@ def _suricata_dns(payload: dict[str, Any], ts: float) -> Record | None:
         name=name.lower().rstrip("."),
         kind=_text(first.get("rrtype")).upper(),
         missing=rcode == "NXDOMAIN" if answer and isinstance(rcode, str) else None,
+        is_answer=answer,
     )
 
 

@@ -51,6 +51,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind: str = ""
     #: Whether there is no such name; None when the record has no answer.
     missing: bool | None = None
+    #: Whether it is an answer alone, whose question may have a record of its own.
+    is_answer: bool = False
 
 
 Record = Connection | Named | Lookup

@@ -65,6 +65,8 @@ class Names(msgspec.Struct, gc=False):
     #: Digests of the different names; a dictionary, because it keeps its order.
     seen: dict[int, int] = {}
     queries: int = 0
+    #: Whether questions have records of their own; answers are not counted then.
+    asked: bool = False
     missing: int = 0
     data_kinds: int = 0
     #: Characters of the different names, and their sum.
@@ -126,9 +128,11 @@ class Tunnel:
         elif record.ts < names.start - WINDOW_S:
             return None
         names.ts = max(names.ts, record.ts)
-        names.queries += 1
         names.missing += bool(record.missing)
-        names.data_kinds += record.kind in _DATA_KINDS
+        names.asked = names.asked or not record.is_answer
+        if not (record.is_answer and names.asked):
+            names.queries += 1
+            names.data_kinds += record.kind in _DATA_KINDS
         digest = int.from_bytes(blake2b(before.encode("utf-8", "replace"), digest_size=7).digest())
         if digest not in names.seen and len(names.seen) < MAX_NAMES:
             names.seen[digest] = 1
