@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECIFICATION = ROOT.parent / "shared" / "seed" / "phase1_2f.md"
 #: What the services of one instance read.
 GROUPS = {
+    ("L3_IN", "l3-analytics"),
     ("L3_IN", "l3-sensor-alert"),
     ("L3_IN", "l3-sigma"),
     ("L3_IN", "l3-suricata-alert"),

@@ -152,7 +152,8 @@ def test_json_for_scripts(demo: Fabric) -> None:
     assert set(view["events"]) == {"all", "high", "escalated"}
     (stream,) = [s for s in view["streams"] if s["name"] == "L3_IN"]
     assert stream["in_per_s"] >= 0
-    assert [group["name"] for group in stream["groups"]] == ["l3-sensor-alert", "l3-sigma", "l3-suricata-alert"]
+    detectors = ["l3-analytics", "l3-sensor-alert", "l3-sigma", "l3-suricata-alert"]
+    assert [group["name"] for group in stream["groups"]] == detectors
     assert {part["service"] for part in view["parts"]} >= {"soc-router", "store-writer"}
     counted = demo.rows("SELECT count(*) FROM soc_events_cache")[0][0]
     assert view["store"]["rows"]["soc"] <= counted, "rows were only added since"

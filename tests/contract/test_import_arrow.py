@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "dsmil"
 RANKS = {
     **dict.fromkeys(("errors", "config", "journal", "log", "registry", "text"), 0),
     "events": 1,
-    **dict.fromkeys(("fusion", "sigma"), 2),
+    **dict.fromkeys(("fusion", "sigma", "analytics"), 2),
     "infrastructure": 3,
     **dict.fromkeys(("sources", "detections", "correlation", "sinks"), 4),
     **dict.fromkeys(("services", "api"), 5),

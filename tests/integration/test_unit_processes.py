@@ -31,6 +31,7 @@ SERVICES = {
     "dsmil@l3-suricata-alert": "l3-suricata-alert",
     "dsmil@l3-sensor-alert": "l3-sensor-alert",
     "dsmil@l3-sigma": "l3-sigma",
+    "dsmil@l3-analytics": "l3-analytics",
     "dsmil-ingest@eve": "ingest",
     "dsmil-listen@push": "listen",
 }

@@ -55,9 +55,12 @@ def _detection(soc: dict[str, Any]) -> Step:
         f"rule {rule.get('id')} revision {rule.get('revision')}: {rule.get('name')}" if rule else "no rule named"
     )
     detail: dict[str, Any] = {"detector": payload.get("detector"), "rule": rule}
-    for key in ("sensor_severity", "matched", "tactics"):
+    for key in ("says", "sensor_severity", "matched", "tactics"):
         if payload.get(key):
             detail[key] = payload[key]
+    if soc.get("score") is not None:
+        detail["score"] = soc["score"]
+    detail |= _features(payload.get("features"))
     for key in ("techniques", "entities", "evidence", "flags"):
         if context.get(key):
             detail[key] = context[key]
@@ -67,6 +70,17 @@ def _detection(soc: dict[str, Any]) -> Step:
         f" severity {soc['original_severity']}",
         detail=detail,
     )
+
+
+def _features(listed: object) -> dict[str, str]:
+    """Return what an analytic measured: feature -> its value, what it counts (0 to 1), and what it is."""
+    said = {}
+    for feature in map(_object, listed if isinstance(listed, list) else []):
+        text = str(feature.get("value"))
+        if feature.get("score") is not None:
+            text += f", counts {feature['score']}"
+        said[f"feature {feature.get('name')}"] = f"{text}: {feature['says']}" if feature.get("says") else text
+    return said
 
 
 def _fusion(soc: dict[str, Any]) -> Step:

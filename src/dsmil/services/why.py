@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from dsmil.services.catalogue import detector_classes
 if TYPE_CHECKING:
     from dsmil.infrastructure.hotpath_db import HotPathDB
 
+#: Records of evidence that get a step of their own: the newest. A finding may rest on many.
+MOST_SOURCES: Final = 10
+
 
 def find_steps(event_id: str, db: HotPathDB) -> list[Step] | None:
     """Return the steps of an event of the hot store, or None when it is not there."""
@@ -23,12 +26,20 @@ def find_steps(event_id: str, db: HotPathDB) -> list[Step] | None:
     if soc is not None:
         context = soc["context"] if isinstance(soc["context"], dict) else {}
         ids = [str(one) for one in context.get("evidence") or ()]
+        older, ids = ids[:-MOST_SOURCES], ids[-MOST_SOURCES:]
         found = [db.get_event(one)["raw"] for one in ids]
         gone = [_gone(one) for one, row in zip(ids, found, strict=True) if row is None]
-        return [*gone, *explain(soc, [row for row in found if row is not None])]
+        return [*_unshown(older), *gone, *explain(soc, [row for row in found if row is not None])]
     if raw is not None:
         return [*explain_raw(raw), *_detections(raw, db)]
     return None
+
+
+def _unshown(older: list[str]) -> list[Step]:
+    if not older:
+        return []
+    text = f"{len(older)} older records that it rests on are named below, under evidence"
+    return [Step(stage="source", text=text, detail={"event_id": older[-1]})]
 
 
 def _gone(event_id: str) -> Step:

@@ -1,0 +1,1 @@
+"""Analytics: one file each, ending in ``SCORER``, found by scanning this folder."""
