@@ -21,7 +21,9 @@ RULES = [
     "{type: temporal_ordered, rules: [a, b], group-by: [u], timespan: 1m}",
 ]
 MATCHES = st.lists(
-    st.tuples(st.integers(0, 200).map(float), st.sampled_from("ab"), st.sampled_from(["kim", "alex"]), st.integers(1, 3)),
+    st.tuples(
+        st.integers(0, 200).map(float), st.sampled_from("ab"), st.sampled_from(["kim", "alex"]), st.integers(1, 3)
+    ),
     max_size=40,
 )
 
@@ -42,7 +44,9 @@ def feed(state: Correlator, matches: list[tuple[float, str, str, int]], first: i
 
 @settings(max_examples=40)
 @given(matches=MATCHES, data=st.data())
-def test_a_restart_anywhere_changes_nothing(matches: list[tuple[float, str, str, int]], data: st.DataObject) -> None:
+def test_a_restart_anywhere_changes_nothing(
+    matches: list[tuple[float, str, str, int]], data: st.DataObject
+) -> None:
     cut = data.draw(st.integers(0, len(matches)))
     whole, first, second = correlator(), correlator(), correlator()
     wanted = feed(whole, matches, 0)

@@ -24,7 +24,7 @@ from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.store import Store, refuse_newer
-from dsmil.services.catalogue import detector_classes
+from dsmil.services.catalogue import handler_classes
 from dsmil.services.metrics_http import listen
 from dsmil.services.preparation import prepare_broker
 
@@ -166,7 +166,7 @@ class Supervisor:
             ports["shrink"] = player.getsockname()[1]
             shrink_url = f"http://127.0.0.1:{ports['shrink']}"
             self._add("demo", ["demo", "--shrink-fd", str(player.fileno())], [player])
-        for name, parts in (_CORE | {"detect": list(detector_classes())}).items():
+        for name, parts in (_CORE | {"detect": list(handler_classes())}).items():
             sock = listen()
             ports["metrics" if name == "router" else f"metrics-{name}"] = sock.getsockname()[1]
             self._add(name, ["run", *parts, "--metrics-fd", str(sock.fileno())], [sock])

@@ -86,7 +86,7 @@ class Windows:
         """Take up windows that were kept."""
         self.groups = OrderedDict(groups)
         self.forgotten = forgotten
-        # Only rules that wait are judged by time; a heap in order of time and key is the same for the same windows.
+        # Only rules that wait are judged by time.
         self._due = sorted((one.closes, key) for key, one in self.groups.items()) if self.rule.waits else []
 
     def add(self, key: Key, entry: Entry) -> Firing | None:
