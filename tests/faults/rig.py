@@ -127,7 +127,7 @@ class Rig:
         return self.crew.add(name, "run", "soc-router", "--metrics-port", "0", lives=lives)
 
     def detector(self, name: str = "detect-0", lives: Iterable[Life] = ()) -> Slot:
-        """Run all detectors and correlators; with ``lives``, that of the hop in a process of its own, others beside."""
+        """Run all detectors and correlators; with ``lives``, that of the hop in a process of its own."""
         # All of them: a group that nobody reads holds what it has not read, and the broker stays full. Apart,
         # because a death is blamed on the entry that each detector of the process handles alone: killed dozens of
         # times, one would use up the tries of an entry that another holds.

@@ -18,7 +18,7 @@ from dsmil.correlation.risk import Threat
 from dsmil.correlation.tactics import Tactics
 from dsmil.events.model import Event, Severity
 
-HANDLERS = {"fusion": lambda: Fusion(Deduper()), "tactics": Tactics, "risk": Threat}
+HANDLERS: dict[str, Any] = {"fusion": lambda: Fusion(Deduper()), "tactics": Tactics, "risk": Threat}
 ENTITIES = ["host:a", "host:b", "host:c", "user:kim", "user:alex", "ip:192.0.2.1", "port:443"]
 TECHNIQUES = ["T1190", "T1059", "T1078", "T1046", "T1048"]
 ROW = st.tuples(
@@ -94,7 +94,7 @@ def test_noisy_or_is_bounded_grows_and_knows_no_order(scores: list[float], more:
 
 
 GROUP = st.builds(
-    lambda n, start, length, severity, kinds: _group(n, start, length, severity, kinds),
+    lambda *facts: _group(*facts),  # noqa: PLW0108 - it is written below
     st.integers(0, 10**6),
     st.integers(0, 100),
     st.integers(0, 100),

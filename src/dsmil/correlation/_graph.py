@@ -72,7 +72,7 @@ class Graph:
         self._aliases: OrderedDict[str, str] = OrderedDict()
 
     def join(self, keys: Sequence[Key], also: Iterable[str], compartment: str, ts: float, fresh: Group) -> Group:
-        """Return the group of a finding with these entities, ``fresh`` for none; groups that it joins become one."""
+        """Return the group of a finding with these entities, else ``fresh``; groups it joins become one."""
         nodes = [self._touch(_name(compartment, key), key, keys, ts) for key in keys]
         strong = [node for node in nodes if not node.common]
         links = strong or nodes[:1]

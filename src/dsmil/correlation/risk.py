@@ -1,8 +1,8 @@
 """Device 29, Threat Assessment: the risk of a host, user or address, decayed, and explained item by item.
 
-With the items in order of their decayed weight, risk = 100 * sum(weight_i / i^1.5) / zeta(1.5), as Elastic
-Security publishes it for entity risk: the worst counts whole, many small ones cannot pass for a large one. Levels
-(20, 40, 70, 90) and weights of severities are those of Elastic, too.
+With the items in order of their decayed weight, risk = 100 * sum(weight_i / i^1.5) / sum(1 / i^1.5), over the
+heaviest fifty, after what Elastic Security publishes for entity risk: the worst counts whole, and many small ones
+cannot pass for a large one. Levels (20, 40, 70, 90) and weights of severities are those of Elastic, too.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ WEIGHTS: Final = {Severity.LOW: 0.21, Severity.MEDIUM: 0.47, Severity.HIGH: 0.73
 LEVELS: Final = ((20.0, Severity.LOW), (40.0, Severity.MEDIUM), (70.0, Severity.HIGH), (90.0, Severity.CRITICAL))
 #: Risk must fall this far below a level before the level can be told again.
 HYSTERESIS: Final = 10.0
-#: Items kept of one entity; the lightest beyond are counted only: the fiftieth adds less than 0.3 %.
+#: Items kept of one entity; the lightest beyond are counted only: even the fiftieth adds no more than 0.13.
 MOST_ITEMS: Final = 50
 MOST_ENTITIES: Final = 10_000
-_ZETA: Final = 2.612375348685488
+#: Most that the series can come to, so that risk is 0-100.
+_WHOLE: Final = math.fsum(rank**-1.5 for rank in range(1, MOST_ITEMS + 1))
 _KINDS: Final = frozenset(("host", "user", "ip"))
 
 
@@ -86,7 +87,7 @@ class _Kept(msgspec.Struct, array_like=True):
 
 def series(weights: list[float]) -> list[float]:
     """Return what each weight adds to the risk, 0-100; heaviest first."""
-    return [100.0 * weight / rank**1.5 / _ZETA for rank, weight in enumerate(weights, start=1)]
+    return [100.0 * weight / rank**1.5 / _WHOLE for rank, weight in enumerate(weights, start=1)]
 
 
 def level_of(risk: float, held: int = 0) -> int:

@@ -16,6 +16,7 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
+from dsmil.correlation._dedupe import read_rules
 from dsmil.errors import BusUnavailable, ConfigError, NotAllowed, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
@@ -108,6 +109,8 @@ class Supervisor:
     def start(self) -> None:
         """Take the state directory, start broker and services; raises when one of the first two fails."""
         listeners(self._settings.listen)  # a slip is told before anything is started
+        if self._settings.dedupe:
+            read_rules(self._settings.dedupe)
         self._state.acquire()
         try:
             self._check_store()
