@@ -14,7 +14,16 @@ from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
 _OURS = (
-    *("REDIS_", "HOTPATH_", "SHRINK_", "DSMIL_STATE_DIR", "DSMIL_RULES", "DSMIL_LISTEN", "DSMIL_FEEDS"),
+    *(
+        "REDIS_",
+        "HOTPATH_",
+        "SHRINK_",
+        "DSMIL_STATE_DIR",
+        "DSMIL_RULES",
+        "DSMIL_DEDUPE",
+        "DSMIL_LISTEN",
+        "DSMIL_FEEDS",
+    ),
     *("BATCH_SIZE", "POLL_TIMEOUT", "LOG_LEVEL"),
 )
 IN_CI = os.environ.get("CI", "") == "true"

@@ -43,6 +43,7 @@ VARIABLES: Final = {
     "DSMIL_LAYER": "layer",
     "DSMIL_STATE_DIR": "state_dir",
     "DSMIL_RULES": "rules",
+    "DSMIL_DEDUPE": "dedupe",
     "DSMIL_LISTEN": "listen",
     "DSMIL_LISTEN_KEY": "listen_key",
     "DSMIL_LISTEN_FROM": "listen_from",
@@ -113,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir_explicit: bool = False
     #: DSMIL_RULES: folders of Sigma rules, with colons between; the product's own are used as well.
     rules: str = ""
+    #: DSMIL_DEDUPE: file of deduplication rules; empty means the default alone.
+    dedupe: str = ""
     #: DSMIL_LISTEN: listeners of `dsmil up`, as the words after `dsmil listen`; `;` parts them.
     listen: str = ""
     #: DSMIL_LISTEN_KEY: the key of HTTP pushes, instead of a file of keys.
@@ -152,6 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             state_dir=Path(state_dir).expanduser() if state_dir else default_state_dir(env),
             state_dir_explicit=bool(state_dir),
             rules=env.get("DSMIL_RULES", ""),
+            dedupe=env.get("DSMIL_DEDUPE", ""),
             listen=env.get("DSMIL_LISTEN", ""),
             listen_key=Secret(env.get("DSMIL_LISTEN_KEY", "")),
             listen_from=Secret(_address(env, "DSMIL_LISTEN_FROM")),

@@ -13,18 +13,20 @@ from typing import Any
 
 import pytest
 
-from dsmil import detections, services, sources
+from dsmil import correlation, detections, services, sources
 from dsmil.errors import ConfigError, RegistryError, UnknownName
 from dsmil.events import devices
+from dsmil.events.handling import Remembering
 from dsmil.events.streams import StreamName
 from dsmil.registry import discover
-from dsmil.services.catalogue import detector_classes, make_parts, part_names, service_classes
+from dsmil.services.catalogue import handler_classes, make_parts, part_names, service_classes
 from dsmil.services.feeds import find_source, source_names
 
 SERVICES: dict[str, Any] = discover(services, "SERVICE", required=False)
 DETECTORS: dict[str, Any] = discover(detections, "DETECTOR")
 SOURCES: dict[str, Any] = discover(sources, "SOURCE")
-PARTS = [*SERVICES.values(), *DETECTORS.values(), *SOURCES.values()]
+CORRELATORS: dict[str, Any] = discover(correlation, "CORRELATOR")
+PARTS = [*SERVICES.values(), *DETECTORS.values(), *CORRELATORS.values(), *SOURCES.values()]
 #: How far up each stream lies; a layer never publishes into a lower one.
 LEVEL = {stream: number for number, stream in enumerate(StreamName)}
 
@@ -55,6 +57,19 @@ def test_detectors_speak_as_layer_3_and_read_streams(part: Any) -> None:
     assert part().handle([]) == []
 
 
+@pytest.mark.parametrize("part", CORRELATORS.values(), ids=lambda part: part.name)
+def test_correlators_speak_as_layer_4_remember_and_never_read_what_they_write(part: Any) -> None:
+    assert 23 <= part.device_id <= 30
+    assert part.reads == (StreamName.L3_OUT, StreamName.L4_IN)
+    assert part.writes == (StreamName.L4_OUT,)
+    made = part()
+    assert made.handle([]) == []
+    assert isinstance(made, Remembering)
+    made.recall(part().memory())
+    with pytest.raises(ValueError, match=part.name):
+        made.recall(b"no memory")
+
+
 @pytest.mark.parametrize("part", SOURCES.values(), ids=lambda part: part.name)
 def test_sources_speak_as_devices_of_the_bottom(part: Any) -> None:
     assert 0 <= part.device_id <= 11
@@ -67,7 +82,7 @@ def test_sources_speak_as_devices_of_the_bottom(part: Any) -> None:
 def test_names_are_unique_over_everything_that_reads_streams() -> None:
     names = part_names()
     assert len(names) == len(set(names)), "a name is a consumer group"
-    assert set(names) == {*service_classes(), *detector_classes()}
+    assert set(names) == {*service_classes(), *handler_classes()}
     assert set(source_names()) == set(SOURCES)
 
 

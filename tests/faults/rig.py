@@ -42,7 +42,7 @@ from tests.faults.load import Load
 
 from dsmil.config import Settings
 from dsmil.events.streams import StreamName
-from dsmil.services.catalogue import detector_classes
+from dsmil.services.catalogue import handler_classes
 from dsmil.testing.proxy import FaultProxy
 from dsmil.testing.waiting import until
 
@@ -127,11 +127,11 @@ class Rig:
         return self.crew.add(name, "run", "soc-router", "--metrics-port", "0", lives=lives)
 
     def detector(self, name: str = "detect-0", lives: Iterable[Life] = ()) -> Slot:
-        """Run all detectors; with ``lives``, that of the hop in a process of its own, the others beside it."""
+        """Run all detectors and correlators; with ``lives``, that of the hop in a process of its own."""
         # All of them: a group that nobody reads holds what it has not read, and the broker stays full. Apart,
         # because a death is blamed on the entry that each detector of the process handles alone: killed dozens of
         # times, one would use up the tries of an entry that another holds.
-        names = set(detector_classes())
+        names = set(handler_classes())
         if not lives:
             return self.crew.add(name, "run", *names, "--metrics-port", "0")
         self.crew.add(f"{name}-others", "run", *(names - {DETECTOR.group}), "--metrics-port", "0")

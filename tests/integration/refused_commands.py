@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsmil.infrastructure.groups import attempts_key, ledger_key
-from dsmil.services.catalogue import detector_classes
+from dsmil.services.catalogue import correlator_classes, detector_classes
 
 TRIM = ("XTRIM", "L3_IN", "MAXLEN", "0")
 DETECTOR = "l3-suricata-alert"
@@ -47,6 +47,21 @@ NEVER: Sequence[tuple[str, ...]] = (
 )
 
 
+def refused_to_correlators(name: str) -> Sequence[tuple[str, ...]]:
+    """Return what a correlator must be refused beside the rest; above all to write what it reads."""
+    return (
+        ("XTRIM", "L3_OUT", "MAXLEN", "0"),
+        ("MULTI",),
+        ("XADD", "SOC_EVENTS", "*", "event", "{}"),
+        ("XADD", "L3_OUT", "*", "event", "{}"),
+        ("XADD", "L4_IN", "*", "event", "{}"),
+        ("XRANGE", "L4_OUT", "-", "+"),
+        ("XREADGROUP", "GROUP", "soc-router", "c", "STREAMS", "L4_OUT", ">"),
+        ("HSET", ledger_key("L3_OUT", name), "published", "0"),
+        ("FUNCTION", "LOAD", "x"),
+    )
+
+
 def refused_to_detectors(name: str) -> Sequence[tuple[str, ...]]:
     """Return what a detector must be refused beside the rest."""
     return (
@@ -65,6 +80,7 @@ def refused_to_detectors(name: str) -> Sequence[tuple[str, ...]]:
 #: What others may: not this role.
 ALSO: dict[str, Sequence[tuple[str, ...]]] = {
     **{detector: refused_to_detectors(detector) for detector in detector_classes()},
+    **{correlator: refused_to_correlators(correlator) for correlator in correlator_classes()},
     "soc-router": (
         TRIM,
         ("MULTI",),

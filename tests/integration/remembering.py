@@ -30,7 +30,7 @@ def link(before: bytes, event: Event) -> bytes:
 
 
 class Chain:
-    """Each output names a digest of all events so far, in their order: whatever goes wrong shows in all later ones."""
+    """Each output names a digest of all events so far, in their order: what goes wrong shows in all later ones."""
 
     name: ClassVar[str] = "l4-chain"
     device_id: ClassVar[int] = 25

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def test_each_step_is_one_at_which_the_process_dies(bus: RedisStreamsClient, cre
 
 
 @pytest.fixture
-def run(bus: RedisStreamsClient, settings: Settings) -> Iterator[Any]:
+def run(bus: RedisStreamsClient, settings: Settings) -> Callable[[], Chain]:
     """Return a function that runs the chain until all is said, and returns its handler."""
 
     def once() -> Chain:
@@ -135,7 +135,7 @@ def run(bus: RedisStreamsClient, settings: Settings) -> Iterator[Any]:
             until(lambda: len(said(bus)) >= len(chained(bus)) and not runner.vitals().checks["memory"])
         return handler
 
-    yield once
+    return once
 
 
 def test_a_clean_restart_goes_on_without_reading_again(
@@ -176,11 +176,11 @@ def _kept(settings: Settings) -> Kept:
 @pytest.mark.parametrize(
     "harm",
     [
-        lambda path, bus: path.unlink(),
-        lambda path, bus: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path, bus: path.write_bytes(b""),
-        lambda path, bus: path.write_bytes(path.read_bytes().replace(b"memory 1", b"memory 9")),
-        lambda path, bus: bus.client.set(EPOCH_KEY, "another"),
+        lambda path, _: path.unlink(),
+        lambda path, _: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path, _: path.write_bytes(b""),
+        lambda path, _: path.write_bytes(path.read_bytes().replace(b"memory 1", b"memory 9")),
+        lambda _, bus: bus.client.set(EPOCH_KEY, "another"),
     ],
     ids=["gone", "cut", "empty", "of another version", "of other data"],
 )
@@ -195,7 +195,7 @@ def test_memory_that_cannot_be_used_is_made_again_from_the_streams(
     assert said(bus) == chained(bus)
 
 
-def test_a_flush_begins_anew(bus: RedisStreamsClient, settings: Settings, run: Any) -> None:
+def test_a_flush_begins_anew(bus: RedisStreamsClient, run: Any) -> None:
     feed(bus, 4)
     run()
     bus.client.flushall()
@@ -280,8 +280,8 @@ def test_two_processes_at_once_are_refused(bus: RedisStreamsClient, settings: Se
             feed(bus, 2)
             until(lambda: len(said(bus)) == len(chained(bus)))
     assert said(bus) == chained(bus)
+    held = MemoryFile(settings.state_dir, "x")
     with pytest.raises(MemoryUnavailable, match="end one"):
-        held = MemoryFile(settings.state_dir, "x")
         MemoryFile(settings.state_dir, "x")
     held.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dsmil.services import snapshot_keeper
-from dsmil.services.catalogue import detector_classes, service_classes
+from dsmil.services.catalogue import handler_classes, service_classes
 from dsmil.services.host import DRAIN_S
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def units(tmp_path: Path) -> Path:
     """Return the units with the paths of this checkout, so that their programs exist."""
     for unit in UNITS:
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/dsmil", str(ROOT)))
-    for name in (service_classes() | detector_classes()).keys() - {"soc-router", "store-writer"}:
+    for name in (service_classes() | handler_classes()).keys() - {"soc-router", "store-writer"}:
         shutil.copy(tmp_path / "dsmil@.service", tmp_path / f"dsmil@{name}.service")
     shutil.copy(tmp_path / "dsmil-ingest@.service", tmp_path / "dsmil-ingest@eve.service")
     shutil.copy(tmp_path / "dsmil-listen@.service", tmp_path / "dsmil-listen@syslog.service")

@@ -57,6 +57,23 @@ def rules_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _remember_dedupe(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["DSMIL_DEDUPE"] = os.path.abspath(value)  # noqa: PTH100 - as text
+
+
+def dedupe_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Accept ``--dedupe``: it stands for DSMIL_DEDUPE, also in the processes that are started."""
+    return click.option(
+        "--dedupe",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        expose_value=False,
+        callback=_remember_dedupe,
+        help="File of deduplication rules (default: DSMIL_DEDUPE).",
+    )(function)
+
+
 def _remember_feeds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
     if value:
         os.environ["DSMIL_FEEDS"] = value

@@ -6,7 +6,7 @@ import socket
 
 import click
 
-from dsmil.cli._shared import rules_option, settings, state_dir_option
+from dsmil.cli._shared import dedupe_option, rules_option, settings, state_dir_option
 
 
 @click.command("run")
@@ -14,6 +14,7 @@ from dsmil.cli._shared import rules_option, settings, state_dir_option
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /health here (0: none).")
 @click.option("--metrics-fd", type=int, hidden=True)
 @click.option("--list", "list_names", is_flag=True, help="List the services and end.")
+@dedupe_option
 @rules_option
 @state_dir_option
 def COMMAND(*, names: tuple[str, ...], metrics_port: int | None, metrics_fd: int | None, list_names: bool) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsmil.cli._events import soc_line
-from dsmil.cli._shared import console, rules_option, settings, state_dir_option
+from dsmil.cli._shared import console, dedupe_option, rules_option, settings, state_dir_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     default="bundled",
     help="Broker to start when no address is given: the bundled one, or one from PATH.",
 )
+@dedupe_option
 @rules_option
 @state_dir_option
 def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:

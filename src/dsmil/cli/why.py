@@ -21,10 +21,12 @@ from dsmil.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from dsmil.fusion.explain import Step
+    from dsmil.fusion.step import Step
 
 _STYLES = {
     "source": "cyan",
+    "member": "cyan",
+    "correlation": "magenta",
     "detection": "magenta",
     "fusion": "blue",
     "escalation": "yellow",
@@ -40,7 +42,8 @@ _STYLES = {
 def COMMAND(*, event_id: str, as_json: bool) -> int:
     """Tell how an event came to be what it is: source, detection, fusion, escalation, publication.
 
-    For a raw record it tells which finding each detector makes of it, or why none.
+    Of a group, a chain of tactics or a risk it tells what it is made of; of a raw record which finding each
+    detector makes of it, or why none.
 
     \b
     Example:

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to an event."""
-
-    #: source, detection, fusion, escalation or publication.
-    stage: str
-    #: When, Unix seconds; None where it was not recorded.
-    at: float | None = None
-    #: One sentence.
-    text: str
-    #: The recorded facts behind the sentence.
-    detail: dict[str, Any] = {}
+from dsmil.fusion.explain_groups import explain_members
+from dsmil.fusion.step import Step
 
 
 def explain(soc: dict[str, Any], evidence: list[dict[str, Any]]) -> list[Step]:
     """Return the steps of a SOC event from its row and the raw rows of the events it rests on."""
+    members = explain_members(_object(soc["payload"]), str(soc["correlation_id"] or "")) if is_group(soc) else []
     return [
-        *(_source(row) for row in evidence),
+        *(members or (_source(row) for row in evidence)),
         _detection(soc),
         _fusion(soc),
         *_escalation(soc),
         _publication(soc),
     ]
+
+
+def is_group(soc: dict[str, Any]) -> bool:
+    """Return whether a SOC event is one revision of what Layer 4 made of findings."""
+    return soc["source_layer"] == 4 and bool(soc["correlation_id"])  # noqa: PLR2004 - the layer
 
 
 def explain_raw(row: dict[str, Any]) -> list[Step]:

@@ -286,6 +286,10 @@ class HotPathDB:
         raw, soc = self._read("raw_by_id", (event_id,)), self._read("soc_by_id", (event_id,))
         return {"raw": raw[0] if raw else None, "soc": soc[0] if soc else None}
 
+    def get_findings(self, since: float) -> list[dict[str, Any]]:
+        """Return the raw rows of Layer 3 findings from ``since`` on, Unix seconds, oldest first."""
+        return self._read("findings_since", {"since": since})
+
     def get_device_statuses(self) -> list[dict[str, Any]]:
         """Return every device that has ever sent a heartbeat."""
         return self._read("device_statuses")

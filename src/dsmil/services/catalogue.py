@@ -1,10 +1,10 @@
-"""Every part there is, by name: services, and detectors with a runner around them."""
+"""Every part there is, by name: services, and detectors and correlators with a runner around them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dsmil import detections, services
+from dsmil import correlation, detections, services
 from dsmil.errors import UnknownName
 from dsmil.registry import discover
 from dsmil.services.runner import Runner
@@ -24,21 +24,31 @@ def detector_classes() -> dict[str, Any]:
     return discover(detections, "DETECTOR")
 
 
+def correlator_classes() -> dict[str, Any]:
+    """Return the correlators of ``dsmil.correlation`` by name."""
+    return discover(correlation, "CORRELATOR")
+
+
+def handler_classes() -> dict[str, Any]:
+    """Return what a runner runs, beside services, by name: Layer 3, then Layer 4."""
+    return detector_classes() | correlator_classes()
+
+
 def part_names() -> list[str]:
     """Return the names that ``dsmil run`` knows."""
-    return [*service_classes(), *detector_classes()]
+    return [*service_classes(), *handler_classes()]
 
 
 def make_parts(names: list[str], settings: Settings) -> list[Part]:
     """Return the named parts, ready to run; UnknownName names an unknown one and lists the known."""
-    own, detectors = service_classes(), detector_classes()
+    own, handlers = service_classes(), handler_classes()
     parts: list[Part] = []
     for name in names:
         if name in own:
             parts.append(own[name](settings=settings))
-        elif name in detectors:
-            parts.append(Runner(detectors[name](), settings))
+        elif name in handlers:
+            parts.append(Runner(handlers[name](), settings))
         else:
-            msg = f"no service is called {name!r}; there are: {', '.join([*own, *detectors])}"
+            msg = f"no service is called {name!r}; there are: {', '.join([*own, *handlers])}"
             raise UnknownName(msg)
     return parts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dsmil.events.streams import DEFAULT_GROUP, StreamName
 from dsmil.infrastructure.groups import ensure_group, load_functions, open_books
-from dsmil.services.catalogue import detector_classes, service_classes
+from dsmil.services.catalogue import handler_classes, service_classes
 
 if TYPE_CHECKING:
     import redis
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def service_groups() -> list[tuple[StreamName, str]]:
     """Return stream and group of everything that reads with a group: services that have a ``handle``."""
-    parts = (service_classes() | detector_classes()).values()
+    parts = (service_classes() | handler_classes()).values()
     return [(stream, part.name) for part in parts if hasattr(part, "handle") for stream in part.reads]
 
 
 def copied_streams() -> frozenset[StreamName]:
     """Return the streams that are copied without a group: nothing tells the broker how far that has come."""
-    parts = (service_classes() | detector_classes()).values()
+    parts = (service_classes() | handler_classes()).values()
     return frozenset(stream for part in parts if not hasattr(part, "handle") for stream in part.reads)
 
 

@@ -1,8 +1,8 @@
 """Memory across restarts: what a handler remembers is kept with its place in the streams, and caught up from them.
 
 The streams are the truth. At a start the kept memory is taken up, and every entry that the group was given since
-then is handled once more, in the same order: those that were settled without their outputs, those still pending with
-them. So it makes no difference when the process died. What a handler has answered and was not yet settled is
+then is handled once more, in the same order: those that were settled without their outputs, those still pending
+with them. So it makes no difference when the process died. What a handler has answered and was not yet settled is
 answered the same when it comes again, without asking the handler, whose memory contains it already.
 """
 
@@ -152,7 +152,9 @@ class Memory:
     def _look_for_others(self, stream: StreamName, last: str, reach: Reach) -> None:
         if self._order.held(stream) or reach.last_id in {last, START}:
             return
-        msg = f"another process reads {stream} as {self._handler.name}, and each of the two knows only a part: end one"
+        msg = (
+            f"another process reads {stream} as {self._handler.name}, and each knows only a part: end one of them"
+        )
         if msg != self.problem:
             self._log.error("memory.shared", stream=stream.value, ours=last, given_out=reach.last_id, cause=msg)
         self.problem = msg

@@ -6,12 +6,12 @@ from typing import Any
 
 from dsmil.events.handling import Remembering
 from dsmil.infrastructure.access import Grant, Role, consuming, emptying, looking, preparing, producing
-from dsmil.services.catalogue import detector_classes, service_classes
+from dsmil.services.catalogue import handler_classes, service_classes
 
 
 def roles() -> list[Role]:
     """Return every role, services first."""
-    own = [_service(part) for part in (service_classes() | detector_classes()).values()]
+    own = [_service(part) for part in (service_classes() | handler_classes()).values()]
     others = [
         Role(name="ingest", about="`dsmil ingest`, `dsmil publish L3_IN`, your producers", grants=producing()),
         Role(name="listen", about="`dsmil listen`", grants=(*producing(), *emptying()), keyless=("multi", "exec")),

@@ -16,6 +16,7 @@ import msgspec
 
 from dsmil import __version__, log
 from dsmil.config import Settings
+from dsmil.correlation._dedupe import read_rules
 from dsmil.errors import BusUnavailable, ConfigError, NotAllowed, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
@@ -24,7 +25,7 @@ from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.store import Store, refuse_newer
-from dsmil.services.catalogue import detector_classes
+from dsmil.services.catalogue import handler_classes
 from dsmil.services.metrics_http import listen
 from dsmil.services.preparation import prepare_broker
 
@@ -108,6 +109,8 @@ class Supervisor:
     def start(self) -> None:
         """Take the state directory, start broker and services; raises when one of the first two fails."""
         listeners(self._settings.listen)  # a slip is told before anything is started
+        if self._settings.dedupe:
+            read_rules(self._settings.dedupe)
         self._state.acquire()
         try:
             self._check_store()
@@ -166,7 +169,7 @@ class Supervisor:
             ports["shrink"] = player.getsockname()[1]
             shrink_url = f"http://127.0.0.1:{ports['shrink']}"
             self._add("demo", ["demo", "--shrink-fd", str(player.fileno())], [player])
-        for name, parts in (_CORE | {"detect": list(detector_classes())}).items():
+        for name, parts in (_CORE | {"detect": list(handler_classes())}).items():
             sock = listen()
             ports["metrics" if name == "router" else f"metrics-{name}"] = sock.getsockname()[1]
             self._add(name, ["run", *parts, "--metrics-fd", str(sock.fileno())], [sock])

@@ -9,7 +9,8 @@ import msgspec
 from dsmil.events.handling import Delivery, Drop, Publish
 from dsmil.events.model import Event, create_event
 from dsmil.events.streams import StreamName
-from dsmil.fusion.explain import Step, explain, explain_raw
+from dsmil.fusion.explain import explain, explain_raw, is_group
+from dsmil.fusion.step import Step
 from dsmil.services.catalogue import detector_classes
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def find_steps(event_id: str, db: HotPathDB) -> list[Step] | None:
     rows = db.get_event(event_id)
     soc, raw = rows["soc"], rows["raw"]
     if soc is not None:
+        if is_group(soc):
+            return explain(soc, [])
         context = soc["context"] if isinstance(soc["context"], dict) else {}
         ids = [str(one) for one in context.get("evidence") or ()]
         older, ids = ids[:-MOST_SOURCES], ids[-MOST_SOURCES:]
@@ -52,7 +55,7 @@ def _detections(row: dict[str, Any], db: HotPathDB) -> list[Step]:
 
     A detector that answers ``not_...`` reads another format, and has nothing to say of this record.
     """
-    event = _event(row)
+    event = event_of(row)
     steps = []
     for name, kind in detector_classes().items():
         if StreamName.L3_IN not in kind.reads:
@@ -71,7 +74,8 @@ def _detections(row: dict[str, Any], db: HotPathDB) -> list[Step]:
     return steps
 
 
-def _event(row: dict[str, Any]) -> Event:
+def event_of(row: dict[str, Any]) -> Event:
+    """Return the event of a raw row."""
     context = row["context"] or {}
     event = create_event(
         source_device=row["device_id"],

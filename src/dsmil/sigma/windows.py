@@ -91,7 +91,7 @@ class Windows:
         self.groups = OrderedDict(groups)
         self.held = sum(len(one.entries) for one in self.groups.values())
         self.forgotten = forgotten
-        # Only rules that wait are judged by time; a heap in order of time and key is the same for the same windows.
+        # Only rules that wait are judged by time.
         self._due = sorted((one.closes, key) for key, one in self.groups.items()) if self.rule.waits else []
 
     def add(self, key: Key, entry: Entry) -> Firing | None:

@@ -96,6 +96,11 @@ SELECT * FROM raw_events_fast WHERE event_id = ?;
 -- soc_by_id --
 SELECT * FROM soc_events_cache WHERE event_id = ?;
 
+-- findings_since --
+-- Findings of Layer 3 with all that their events had, in the order of their times.
+SELECT raw.* FROM soc_events_cache AS soc JOIN raw_events_fast AS raw ON raw.event_id = soc.event_id
+WHERE soc.source_layer = 3 AND soc.ts >= :since ORDER BY soc.ts, soc.event_id;
+
 -- positions --
 SELECT * FROM stream_positions ORDER BY stream;
 
