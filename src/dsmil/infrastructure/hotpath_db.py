@@ -19,6 +19,7 @@ from dsmil.errors import DsmilError, EventInvalid, StoreUnavailable
 from dsmil.events import codec, devices
 from dsmil.events.model import Severity, SocEvent, create_event, parse_severity
 from dsmil.infrastructure import event_counts, store_place
+from dsmil.infrastructure.paging import soc_events
 from dsmil.infrastructure.retention import RULES, expire
 from dsmil.infrastructure.rows import Row, decoded, json_text, raw_row, soc_row
 from dsmil.infrastructure.sql import statement
@@ -37,8 +38,6 @@ TABLES: Final = (
     "soc_events_cache",
     "shrink_metrics",
 )
-#: Rows that are read at once where many are passed on.
-_PAGE: Final = 500
 #: The documented metrics that have a column of their own.
 SHRINK_COLUMNS: Final = (
     "risk_acute_stress",
@@ -275,11 +274,7 @@ class HotPathDB:
 
     def stream_soc_events(self, limit: int = 100, severity: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the newest SOC events, the oldest of them first; only a page of them is in memory."""
-        level = {} if severity is None else {"severity": parse_severity(severity)[0].value}
-        found = self._read("recent_soc_ids_of" if level else "recent_soc_ids", {"limit": limit} | level)
-        for end in range(len(found), 0, -_PAGE):
-            page = [row["id"] for row in reversed(found[max(0, end - _PAGE) : end])]
-            yield from self._read("soc_by_ids", (json_text(page),))
+        return soc_events(self._read, limit, severity)
 
     def get_event(self, event_id: str) -> dict[str, dict[str, Any] | None]:
         """Return the rows of one event id: ``raw`` and ``soc``, each None when there is none."""
