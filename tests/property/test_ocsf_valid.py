@@ -41,6 +41,8 @@ PAYLOADS = st.fixed_dictionaries(
         "tactics": st.lists(TACTICS, max_size=3) | JSON,
         "revision": st.integers(0, 9) | JSON,
         "features": JSON,
+        "records": JSON,
+        "group": st.fixed_dictionaries({"members": st.integers(), "start": NUMBERS, "end": NUMBERS}) | JSON,
         "correlation": st.fixed_dictionaries(
             {}, optional={"start": NUMBERS | JSON, "end": NUMBERS | JSON, "events": st.integers() | JSON}
         )
@@ -56,6 +58,7 @@ EVENTS = st.builds(
         {},
         optional={
             "severity": st.sampled_from(Severity),
+            "source_layer": st.sampled_from([3, 4]),
             "ts": st.floats(0, 4e9),
             "ingest_ts": st.floats(0, 4e9),
             "entities": st.lists(ENTITIES, max_size=4).map(tuple),
@@ -112,7 +115,11 @@ def captions_agree(found: dict[str, Any]) -> None:
         assert one["type_id"] == 99 or kinds[str(one["type_id"])]["caption"] == one["type"]
     kinds = SCHEMA["objects"]["analytic"]["attributes"]["type_id"]["enum"]
     analytic = found["finding_info"].get("analytic")
-    assert analytic is None or kinds[str(analytic["type_id"])]["caption"] == analytic["type"]
+    assert (
+        analytic is None
+        or analytic["type_id"] == 99
+        or kinds[str(analytic["type_id"])]["caption"] == analytic["type"]
+    )
 
 
 def both_severities_are_told(event: SocEvent, found: dict[str, Any]) -> None:

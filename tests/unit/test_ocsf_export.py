@@ -135,6 +135,22 @@ def test_a_later_revision_of_a_group_updates_the_same_finding() -> None:
     assert (first["metadata"]["uid"], later["metadata"]["uid"]) == ("e1", "e2")
 
 
+def test_a_group_of_layer_4_is_one_finding_that_grows() -> None:
+    payload = {
+        "detector": "l4-fusion",
+        "rule": {"id": "group", "name": "Three findings about ws1", "revision": "3"},
+        "group": {"members": 12, "start": 10.0, "end": 70.0},
+    }
+    event = fuse(make_event(payload, source_layer=4, correlation_id="g1"), StreamName.L4_OUT, None).to_dict()
+    found = detection_finding(event, "x")
+    assert (found["activity_name"], found["finding_info"]["uid"], found["count"]) == ("Update", "g1", 12)
+    assert (found["start_time"], found["end_time"]) == (10_000, 70_000)
+    assert (found["finding_info"]["analytic"]["type_id"], found["finding_info"]["analytic"]["type"]) == (
+        99,
+        "Correlation",
+    )
+
+
 def test_a_correlated_finding_tells_how_many_events_and_when() -> None:
     found = detection_finding(published_with({"correlation": {"start": 10.0, "end": 25.5, "events": 20}}), "x")
     assert (found["start_time"], found["end_time"], found["count"]) == (10_000, 25_500, 20)

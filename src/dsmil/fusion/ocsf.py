@@ -37,6 +37,7 @@ _OBSERVABLES: Final = {
     "account": (34, "Account Object: name"),
 }
 _OTHER: Final = 99
+_L4: Final = 4
 #: Tactics of ATT&CK: id -> name.
 _TACTICS: Final = {
     "TA0043": "Reconnaissance",
@@ -73,7 +74,13 @@ def detection_finding(event: Mapping[str, Any], title: str) -> dict[str, Any]:
     group, number = _text(of("correlation_id")), _revision(payload)
     activity_id, activity = _UPDATE if group and number > 1 else _CREATE
     severity_id, severity = _severity(event.get("severity"))
-    correlated = _object(payload.get("correlation"))
+    # A correlation rule counts its events, a group its members, a scorer its records.
+    correlated = _object(payload.get("correlation")) or _object(payload.get("group"))
+    count = (
+        _natural(correlated.get("events"))
+        or _natural(correlated.get("members"))
+        or _natural(payload.get("records"))
+    )
     uid, when = str(event.get("event_id") or "unknown"), _milliseconds(event.get("ts")) or 0
     info = {
         "uid": group or uid,
@@ -81,10 +88,10 @@ def detection_finding(event: Mapping[str, Any], title: str) -> dict[str, Any]:
         "created_time": when,
         "first_seen_time": _milliseconds(correlated.get("start")),
         "last_seen_time": _milliseconds(correlated.get("end")),
-        "analytic": _analytic(payload, of("score")),
+        "analytic": _analytic(payload, event.get("source_layer")),
         "attacks": list(_attacks(of("techniques"), payload.get("tactics"))),
         "related_events": [{"uid": one} for one in _texts(of("evidence"))],
-        "related_events_count": _natural(correlated.get("events")),
+        "related_events_count": count,
         "data_sources": [source] if (source := _text(of("source"))) else None,
     }
     metadata = {
@@ -110,7 +117,7 @@ def detection_finding(event: Mapping[str, Any], title: str) -> dict[str, Any]:
         "time": when,
         "start_time": _milliseconds(correlated.get("start")),
         "end_time": _milliseconds(correlated.get("end")),
-        "count": _natural(correlated.get("events")),
+        "count": count,
         "severity_id": severity_id,
         "severity": severity,
         "status_id": 1,
@@ -149,13 +156,15 @@ def _escalation(event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _analytic(payload: dict[str, Any], score: object) -> dict[str, Any] | None:
-    """Return what found it: a rule, or a detector that counts and compares."""
+def _analytic(payload: dict[str, Any], layer: object) -> dict[str, Any] | None:
+    """Return what found it: a rule, a detector that counts and compares, or a correlator of Layer 4."""
     rule, detector = _object(payload.get("rule")), _text(payload.get("detector"))
     name, uid = _text(rule.get("name")), _text(rule.get("id"))
     if not (name or uid or detector):
         return None
-    kind = (3, "Statistical") if score is not None and "features" in payload else (1, "Rule")
+    kind = (
+        (3, "Statistical") if "features" in payload else (_OTHER, "Correlation") if layer == _L4 else (1, "Rule")
+    )
     return _said(
         {
             "type_id": kind[0],
@@ -229,5 +238,7 @@ def _natural(value: object) -> int | None:
 
 def _revision(payload: dict[str, Any]) -> int:
     """Return which revision of a growing group it is; 1 when it does not say."""
-    said = payload.get("revision")
+    said = payload.get("revision") or _object(payload.get("rule")).get("revision")
+    if isinstance(said, str) and said.isascii() and said.isdecimal():
+        return int(said[:9])
     return said if isinstance(said, int) and not isinstance(said, bool) else 1

@@ -40,11 +40,7 @@ TABLES: Final = (
 )
 #: The documented metrics that have a column of their own.
 SHRINK_COLUMNS: Final = (
-    "risk_acute_stress",
-    "crisis_level",
-    "lbi_hyperfocus_density",
-    "sentiment_score",
-    "entropy",
+    *("risk_acute_stress", "crisis_level", "lbi_hyperfocus_density", "sentiment_score", "entropy"),
 )
 
 
