@@ -47,10 +47,10 @@ def test_a_figure_that_is_no_longer_measured_is_worse_when_all_are_measured() ->
 
 def score(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "score"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_figure_has_become_worse(fixtures: Path) -> None:
     before = (ROOT / "docs" / "score.md").read_bytes()
     done = score("--check", "--json", "--fixtures", str(fixtures))
