@@ -1,8 +1,8 @@
 """How many rows the event tables have, by layer and severity, without a look through them.
 
 Triggers keep the counts whoever writes by SQL. They cost a microsecond or two a row, so the store writer has them
-off and counts a batch in one statement, in the transaction of its rows. Where a user has made a trigger it has them
-on, and they count for it too.
+off and counts a batch in one statement, in the transaction of its rows. Where a user has made a trigger it has
+them on, and they count for it too.
 """
 
 from __future__ import annotations
