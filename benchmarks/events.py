@@ -12,6 +12,7 @@ from dsmil.events import codec, ids
 from dsmil.events.model import Event, create_event
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import fuse
+from dsmil.fusion.shrink import Reading
 
 #: A calm operator: nothing is raised, so that every contender writes the same severities.
 CALM = {
@@ -68,10 +69,10 @@ def by_stream(events: list[Event]) -> dict[str, list[bytes]]:
     return found
 
 
-def fused(events: list[Event]) -> list[bytes]:
-    """Return the encoded SOC events that the router would make of these."""
+def fused(events: list[Event], reading: Reading | None = None) -> list[bytes]:
+    """Return the encoded SOC events that the router would make of these, with an operator reading or without."""
     streams = {3: StreamName.L3_OUT, 4: StreamName.L4_OUT}
-    return [codec.encode(fuse(event, streams[event.source_layer], None)) for event in events]
+    return [codec.encode(fuse(event, streams[event.source_layer], reading)) for event in events]
 
 
 def eve_line(n: int, at: float) -> bytes:

@@ -265,7 +265,7 @@ def _method(about: dict[str, Any]) -> list[str]:
         " within each round; a ratio is made of two drains of one round.",
         "- Our store writer has taken its first snapshot before a drain begins; the next is due five minutes later,"
         " whatever the load, and a drain is over by then. A run on the full store in which retention did not remove"
-        " about as many rows as came (1.5 to 2.5 per event, where 2 come) has no figures.",
+        " about as many rows as came (1.5 to 2.6 per event, where 2 come) has no figures.",
         "- After every run the ids in `SOC_EVENTS` and in both tables are compared with those sent, and the groups must"
         " have read and acknowledged all. A run that lost or doubled an event has no figures and ends the suite.",
         "- Wall rates move by a third when the machine has other work. Ratios move less, and those of CPU time least:"

@@ -11,9 +11,10 @@ from typing import Any
 import apsw
 
 from benchmarks import checks
-from benchmarks.events import fused, new_events
+from benchmarks.events import CALM, fused, new_events
 from benchmarks.rig import BenchFailed, Rig
 from dsmil.events.model import Event
+from dsmil.fusion.shrink import Reading
 
 _PORTION = 50_000
 _BATCH = 1000
@@ -39,7 +40,9 @@ def product_store(path: Path, rows: int, ids: str) -> None:
         done = 0
         while done < rows:
             number = min(_PORTION, rows - done)
-            rig.add("SOC_EVENTS", fused(new_events(number, ids)))
+            # With a reading, as the router writes them: what comes must not be larger than what goes.
+            calm = Reading(metrics=CALM, rejected={}, ts=time.time())
+            rig.add("SOC_EVENTS", fused(new_events(number, ids), calm))
             done += number
             goal = done
             rig.until(lambda: checks.newest(rig.store, "soc_events_cache") >= goal, 120, "filling of the store")  # noqa: B023

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dsmil.events.streams import StreamName
 from dsmil.fusion.fuse import fuse
-from dsmil.infrastructure.event_counts import TABLES, adding, count_in_bulk, mend, totals
+from dsmil.infrastructure.event_counts import TABLES, adding, mend, totals
 from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.retention import expire, shrink_to
 from dsmil.infrastructure.rows import raw_row, soc_row
@@ -32,6 +32,7 @@ FOREIGN = {
     "soc_events_cache": "(ts, event_id, source_layer, severity, category, source_device, payload)"
     " VALUES (1.0, ?, ?, ?, 'SOC', 52, '')",
 }
+OWN = "CREATE TRIGGER own AFTER INSERT ON soc_events_cache BEGIN SELECT NEW.event_id; END"
 REPLACED = "DO UPDATE SET severity = excluded.severity"
 LAYER = {"raw_events_fast": "layer", "soc_events_cache": "source_layer"}
 IDS = st.sampled_from([f"e-{n}" for n in range(8)])
@@ -97,16 +98,16 @@ def by_writer(store: Store, ids: list[str], ingest_ts: float) -> None:
             ("raw_events_fast", "insert_raw", [raw_row(event) for event in events]),
             ("soc_events_cache", "insert_soc", [soc_row(event) for event in events]),
         ):
-            with adding(connection, table):
+            with adding(store, table):
                 connection.executemany(statement(name), rows)
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=STEPS)
-def test_they_are_what_counting_gives(steps: list[tuple[str, Any]]) -> None:
+@given(steps=STEPS, own_trigger=st.booleans())
+def test_they_are_what_counting_gives(steps: list[tuple[str, Any]], *, own_trigger: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "hotpath.db") as store:
         store.migrate()
-        count_in_bulk(store)
+        store.counts_in_bulk = True
         for what, values in steps:
             if what in {"batch", "old batch"}:
                 by_writer(store, values, NOW - 8 * DAY if what == "old batch" else NOW)
@@ -117,6 +118,9 @@ def test_they_are_what_counting_gives(steps: list[tuple[str, Any]]) -> None:
             else:
                 by_sql(store.path, what, values)
             assert kept(store) == by_counting(store), what
+            if own_trigger and what == "batch":  # one that somebody makes while the store is written to
+                store.connection.execute(OWN)
+                own_trigger = False
         assert not mend(store)
 
 
@@ -162,3 +166,20 @@ def test_a_row_replaced_by_sql_is_noticed_and_counted_anew(tmp_path: Path) -> No
         assert mend(store)
         assert kept(store) == by_counting(store) == {(table, 3, "HIGH"): 1}
         assert not mend(store)
+
+
+def test_a_trigger_of_the_users_own_fires_for_the_store_writer_too(tmp_path: Path) -> None:
+    with Store(tmp_path / "hotpath.db") as store:
+        store.migrate()
+        store.counts_in_bulk = True
+        by_writer(store, ["before"], NOW)
+        store.connection.execute(
+            "CREATE TABLE mine (event_id TEXT);"
+            "CREATE TRIGGER mine AFTER INSERT ON soc_events_cache"
+            " BEGIN INSERT INTO mine VALUES (NEW.event_id); END"
+        ).fetchall()
+        by_writer(store, ["with"], NOW)
+        store.connection.execute("DROP TRIGGER mine")
+        by_writer(store, ["after"], NOW)
+        assert store.rows("SELECT * FROM mine") == [{"event_id": "with"}]
+        assert totals(store) == {"raw_events_fast": 3, "soc_events_cache": 3}

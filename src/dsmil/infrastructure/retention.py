@@ -97,6 +97,6 @@ def _head(store: Store, rule: Rule, *, until: float) -> list[tuple[int, float]]:
 
 def _delete(store: Store, rule: Rule, last: int, *, before: float) -> int:
     with store.writing(f"retention of {rule.table}") as connection:
-        event_counts.removing(connection, rule.table, last, before)
+        event_counts.removing(store, rule.table, last, before)
         connection.execute(statement(f"delete_{rule.statements}"), (last, before))
         return int(connection.changes())

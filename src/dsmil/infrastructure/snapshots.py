@@ -184,7 +184,7 @@ def restore(
                 if give_up():
                     return False
                 last, rows = chunk
-                with store.writing(f"copying back {name}"), event_counts.adding(connection, name):
+                with store.writing(f"copying back {name}"), event_counts.adding(store, name):
                     connection.execute(copy_back, (first, last))
                 first, done = last + 1, done + rows
                 progress(done, total)

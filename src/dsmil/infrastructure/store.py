@@ -91,6 +91,10 @@ class Store:
         #: Whether the schema is known to be up to date.
         self.migrated = False
         self.read_only = read_only
+        #: Whether this connection counts event rows a batch at a time (see ``event_counts``), and the schema's
+        #: version at which its triggers were last looked at.
+        self.counts_in_bulk = False
+        self.schema_seen: int | None = None
         if not sqlite_version_ok():
             raise StoreUnavailable(f"SQLite {apsw.sqlite_lib_version()} is too old; 3.51.3 is needed")
         flags = apsw.SQLITE_OPEN_READONLY

@@ -13,7 +13,7 @@ from dsmil.errors import BusUnavailable, DsmilError, StoreDamaged, StoreUnavaila
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import id_order
-from dsmil.infrastructure.event_counts import count_in_bulk
+from dsmil.infrastructure.event_counts import counted_by_triggers
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots, describe
 from dsmil.infrastructure.status import broker_trouble
 from dsmil.infrastructure.store import Store, writer_lock
@@ -170,8 +170,11 @@ def _empty(path: Path) -> bool:
     try:
         with Store(path) as store:
             store.migrate()
-            count_in_bulk(store)  # a table with a trigger is emptied row by row
+            store.counts_in_bulk = True
             with store.writing("emptying the store"):
+                counted_by_triggers(
+                    store
+                )  # off, unless a user has his own: with them a table is emptied row by row
                 # The positions tell a running writer; they go in the same transaction as the rows.
                 for name in (*_TABLES, "event_counts", "producers", "stream_positions"):
                     store.connection.execute(f"DELETE FROM {name}")  # noqa: S608 - fixed names

@@ -22,7 +22,7 @@ from dsmil.infrastructure.access import copying
 from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.connection import broker_url, connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
-from dsmil.infrastructure.event_counts import adding, count_in_bulk, mend
+from dsmil.infrastructure.event_counts import adding, mend
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import LONGEST_S, expire, max_bytes, shrink_to
 from dsmil.infrastructure.snapshots import DAMAGED, Snapshots, restore
@@ -165,7 +165,7 @@ class StoreWriter(PlainPart):
             # Two writers would move one position over entries that only the other has copied.
             self._store.lock_for_writer()
             self._store.migrate()
-            count_in_bulk(self._store)
+            self._store.counts_in_bulk = True
             if mend(self._store):
                 self._log.warning("store.counted_anew", path=str(self._place.path))
         except BaseException:
@@ -330,7 +330,7 @@ class StoreWriter(PlainPart):
                 ("insert_soc", "soc_events_cache", batch.soc),
             ):
                 if rows:
-                    with adding(connection, table):
+                    with adding(self._store, table):
                         before = connection.total_changes()
                         connection.executemany(statement(name), rows)
                         new = connection.total_changes() - before
