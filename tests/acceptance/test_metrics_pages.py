@@ -113,7 +113,7 @@ def test_figures_agree_with_the_status(fabric: Fabric, samples: list[Sample]) ->
     assert all(s.value > 0 for s in samples if s.name == "dsmil_db_size_bytes")
 
 
-@pytest.mark.parametrize(("port", "device", "layer"), [("metrics", 52, 8), ("metrics-detect", 20, 3)])
+@pytest.mark.parametrize(("port", "device", "layer"), [("metrics", 52, 8), ("metrics-detect", 16, 3)])
 def test_health(fabric: Fabric, port: str, device: int, layer: int) -> None:
     status, body = until(
         lambda: (answer := http_get(fabric.record["ports"][port], "/health"))[0] == 200 and answer, 10, "health"

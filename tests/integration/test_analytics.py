@@ -84,3 +84,16 @@ def test_a_detector_that_died_between_handling_and_settling_counts_nothing_twice
     assert {one.event_id for one in outputs(through.handle(deliver(records)))} >= {
         event.event_id for _, event in bus.read(StreamName.L3_OUT, count=100)
     }
+
+
+def test_a_detector_that_is_started_anew_says_what_one_that_never_stopped_would(
+    bus: RedisStreamsClient, settings: Settings
+) -> None:
+    records = _records()
+    expected = findings(Analytics(), records)
+    for part in (records[:90], records[90:180], records[180:]):
+        bus.publish_many(StreamName.L3_IN, part)
+        with Running(Runner(Analytics(), settings)):
+            until(lambda: bus.client.xinfo_groups("L3_IN")[-1]["lag"] == 0)
+            until(lambda: bus.client.xinfo_groups("L3_IN")[-1]["pending"] == 0)
+    assert [event for _, event in bus.read(StreamName.L3_OUT, count=100)] == expected

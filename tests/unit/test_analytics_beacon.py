@@ -70,6 +70,11 @@ def test_a_regular_host_is_said_early_and_again_when_it_is_worse() -> None:
     assert last.payload["matched"] == {"src": "10.0.0.7", "dest": "203.0.113.9:443"}
 
 
+def test_what_comes_in_regularly_names_no_technique() -> None:
+    found = findings(Analytics(), [conn(300.0 * n, src="8.8.8.8", dst="10.0.0.7", port=22) for n in range(60)])
+    assert {one.techniques for one in found} == {()}
+
+
 def test_people_are_no_beacon() -> None:
     chance = random.Random(1)
     at, events = 0.0, []

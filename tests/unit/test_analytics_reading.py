@@ -102,6 +102,13 @@ def test_a_flow_that_was_refused(packets: int, flags: str, failed: bool) -> None
     assert seen.failed is failed
 
 
+def test_an_answer_whose_question_was_missed_is_no_failure() -> None:
+    late = (FLOW % (0, "00")).replace('"dest_port":443', '"src_port":443,"dest_port":50123')
+    seen = eve(late)[1]
+    assert isinstance(seen, Connection)
+    assert seen.failed is None
+
+
 def test_names_and_look_ups_of_suricata() -> None:
     head = (
         '{"timestamp":"2026-11-24T10:00:00Z","src_ip":"10.0.0.7","dest_ip":"192.0.2.1","dest_port":53,"flow_id":7,'

@@ -1,8 +1,10 @@
-"""Parts of a host name: what was registered, and what its owner put before it."""
+"""Parts of a host name: what was registered, and what its owner put before it; and whose an address is."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 
 #: Second labels under which others register, where the top label is a country.
@@ -26,3 +28,12 @@ def split(name: str) -> tuple[str, str]:
 def is_address(name: str) -> bool:
     """Return whether a host was named by its address."""
     return _ADDRESS.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_outside(address: str) -> bool:
+    """Return whether an address is a public one: not one of the house, nor a reserved one."""
+    try:
+        return ip_address(address).is_global
+    except ValueError:
+        return False

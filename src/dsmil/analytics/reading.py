@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     _Reader = Callable[[dict[str, Any], float], Record | None]
 
 #: States of a Zeek connection that was attempted, and refused or not answered (Zeek's manual, ``conn_state``).
-_ZEEK_FAILED: Final = frozenset(("S0", "REJ", "RSTOS0", "RSTRH", "SH"))
+_ZEEK_FAILED: Final = frozenset(("S0", "REJ", "RSTOS0", "SH"))
 #: Bits of TCP's flags.
 _SYN: Final = 0x02
 _RST: Final = 0x04
+#: Ports below are those of services.
+_SERVICES: Final = 1024
 #: Fields by which a Zeek log is known when its records do not name it: file writers leave ``_path`` out.
 _ZEEK_SHAPES: Final = (
     ("conn", ("conn_state", "orig_pkts")),
@@ -125,11 +127,14 @@ def _suricata_flow(payload: dict[str, Any], ts: float) -> Record | None:
     flow = payload.get("flow")
     flow = flow if isinstance(flow, dict) else {}
     answers = _count(flow.get("pkts_toclient"))
+    port, from_port = _count(payload.get("dest_port")) or 0, _count(payload.get("src_port"))
+    if from_port is not None and from_port < _SERVICES <= port:
+        answers = None  # its beginning was missed, and the server's answer taken for a question
     return Connection(
         ts=_began(flow.get("start"), ts),
         src=src,
         dst=dst,
-        port=_count(payload.get("dest_port")) or 0,
+        port=port,
         proto=_text(payload.get("proto")).lower(),
         uid=_flow_id(payload),
         service=_text(payload.get("app_proto")),

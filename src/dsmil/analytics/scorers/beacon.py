@@ -8,7 +8,7 @@ import msgspec
 
 from dsmil.analytics.bounded import drop_oldest, remember, touched
 from dsmil.analytics.checkins import CheckIns, Verdict
-from dsmil.analytics.domains import is_address
+from dsmil.analytics.domains import is_address, is_outside
 from dsmil.analytics.records import Connection, Named, Record
 from dsmil.analytics.signal import LEAST_SCORE, Feature, Signal, by_weight
 from dsmil.events.model import Entity, EventCategory, Severity
@@ -194,7 +194,8 @@ class Beacon:
             severity=Severity.HIGH if score >= _HIGH else Severity.MEDIUM,
             features=(*by_weight(_weighed(verdict)), *_told(verdict, visitors)),
             entities=tuple(entities),
-            techniques=("T1071",),
+            # What comes in regularly tries something, but it is nobody here that is told what to do.
+            techniques=() if is_outside(pair.src) else ("T1071",),
             evidence=tuple(pair.evidence),
             records=pair.records,
             matched={"src": pair.src, "dest": pair.dest},

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import ip_address
 from math import log10
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
 from dsmil.analytics.bounded import keep_newest, remember, touched
+from dsmil.analytics.domains import is_outside
 from dsmil.analytics.records import Connection, Record
 from dsmil.analytics.signal import LEAST_SCORE, MAX_EVIDENCE, Feature, Signal, by_weight
 from dsmil.analytics.stats import between
@@ -134,15 +133,6 @@ def judged(pair: Volume) -> Signal:
         records=pair.connections,
         matched={"src": pair.src, "dest": pair.dst},
     )
-
-
-@lru_cache(maxsize=4096)
-def is_outside(address: str) -> bool:
-    """Return whether an address is a public one: backups within the house are no exfiltration."""
-    try:
-        return ip_address(address).is_global
-    except ValueError:
-        return False
 
 
 SCORER = Exfiltration
