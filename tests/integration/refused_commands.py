@@ -142,7 +142,7 @@ ALSO: dict[str, Sequence[tuple[str, ...]]] = {
         ("HGETALL", attempts_key("L3_IN", DETECTOR)),
     ),
     "admin": (
-        ("XADD", "L4_OUT", "*", "event", "{}"),
+        ("XADD", "L5_OUT", "*", "event", "{}"),
         ("FUNCTION", "KILL"),
         ("ACL", "DELUSER", "default"),
         ("ACL", "GETUSER", "dsmil-reader"),

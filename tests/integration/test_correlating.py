@@ -119,7 +119,7 @@ def run_all(settings: Settings, bus: RedisStreamsClient, events: list[Event]) ->
 
 
 def test_groups_come_beside_the_findings_and_are_explained(bus: RedisStreamsClient, settings: Settings) -> None:
-    events = lately(40)
+    events = lately(120)
     rows = run_all(settings, bus, events)
     assert {event.event_id for event in events} <= {row["event_id"] for row in rows}, "findings go on as before"
     of_layer_4 = [row for row in rows if row["source_layer"] == 4]

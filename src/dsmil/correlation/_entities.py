@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,7 @@ def linking(event: Event) -> tuple[Key, ...]:
     return tuple(dict.fromkeys(key for key in map(_key, event.entities) if key is not None))
 
 
+@lru_cache(maxsize=20_000)
 def _key(entity: Entity) -> Key | None:
     value = entity.value.strip().lower()
     if value in _NOTHING or entity.role == "sensor":  # the sensor sees all of them

@@ -2,12 +2,14 @@
 
 An entity that has been seen with more than a hundred different hosts, users and addresses within the window is
 common (a gateway, a resolver, a scanned server): it joins nothing any more, and only findings that name nothing
-else go by it. State is bounded; who was quiet longest is forgotten first.
+else go by it. A group of two hundred entities is full: it grows by findings about these, and takes up no others.
+State is bounded; who was quiet longest is forgotten first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -79,14 +81,15 @@ class Graph:
         links = [*links, *(self._touch(f"{compartment}\x1f{one}", None, (), ts) for one in also)]
         found = {group.id: group for node in links if (group := self._fitting(node, ts)) is not None}
         group, *others = sorted(found.values(), key=lambda one: (one.start, one.id)) or [fresh]
-        for other in others:
+        for other in [] if group.full else [one for one in others if not one.full]:
             group.swallow(other)
             del self.groups[other.id]
             self._aliases[other.id] = group.id
         self.groups[group.id] = group
         self.groups.move_to_end(group.id)
         for node in links:
-            node.group = group.id
+            if not group.full:
+                node.group = group.id
         while len(self._aliases) > MOST_NODES:
             self._aliases.popitem(last=False)
         return group
@@ -121,7 +124,7 @@ class Graph:
         """Let time go on to ``ts``; return the groups that are over by it and have members nobody has named."""
         self.now = min(max(self.now, ts), self.now + _STEP_S) if self.now else ts
         over = []
-        for group in list(self.groups.values())[:_MOST_CLOSED] if self._head_is_over() else ():
+        for group in list(islice(self.groups.values(), _MOST_CLOSED)) if self._head_is_over() else ():
             if group.end + WINDOW_S < self.now:
                 del self.groups[group.id]
                 over.append(group)

@@ -70,22 +70,22 @@ class Group(msgspec.Struct, kw_only=True, array_like=True):
     revision: int = 0
     #: Id of the last revision.
     told_id: str = ""
-    #: What the last revision said: members, severity, and what kinds of things.
+    #: What the last revision said.
     told_members: int = 0
     told_severity: int = 0
-    told_kinds: dict[str, None] = {}
+    #: Rules, kinds of entities and techniques: what is worth telling when it is new; and those not told yet.
+    kinds: dict[str, None] = {}
+    fresh: list[str] = []
 
     @property
     def score(self) -> float:
         """Noisy-OR over the rules: a rule that hits again is the same reason, not another."""
         return noisy_or(self.scores.values())
 
-    def kinds(self) -> list[str]:
-        """Return what is worth telling when it is new: rules, kinds of entities, techniques."""
-        entities = {kind for kind, _ in self.entities}
-        return sorted({*(f"rule {rule}" for rule in self.scores), *(f"entity {kind}" for kind in entities)}) + [
-            f"technique {technique}" for technique in sorted(self.techniques)
-        ]
+    @property
+    def full(self) -> bool:
+        """Whether it knows so many entities that it takes up no more of them, nor other groups."""
+        return len(self.entities) >= MOST_KINDS
 
     def news(self, *, again: bool = False) -> str:
         """Return why there is to be a new revision, empty when there is nothing to tell yet."""
@@ -97,9 +97,8 @@ class Group(msgspec.Struct, kw_only=True, array_like=True):
             return "higher severity"
         if self.merged:
             return "groups became one"
-        fresh = [kind for kind in self.kinds() if kind not in self.told_kinds]
-        if fresh:
-            return f"new {fresh[0]}"
+        if self.fresh:
+            return f"new {self.fresh[0]}"
         if again:
             return "worse or seen again after its window"
         if self.members >= 2 * self.told_members:
@@ -110,8 +109,7 @@ class Group(msgspec.Struct, kw_only=True, array_like=True):
         """Note that a revision was made of it."""
         self.revision += 1
         self.told_id, self.told_members, self.told_severity = event_id, self.members, self.severity
-        self.told_kinds = dict.fromkeys(self.kinds())
-        self.unlisted, self.merged = self.unlisted[MOST_LISTED:], []
+        self.unlisted, self.merged, self.fresh = self.unlisted[MOST_LISTED:], [], []
 
     def put(self, key: str, item: Item, window_s: float) -> bool:
         """Count an item; return whether it is worth telling: worse than before, or after its window."""
@@ -133,6 +131,14 @@ class Group(msgspec.Struct, kw_only=True, array_like=True):
                 self.scores[rule] = max(score, self.scores.get(rule, 0.0))
             else:
                 self.beyond += 1
+        for kind in (
+            *(f"rule {rule}" for rule in scores),
+            *(f"entity {kind}" for kind, _ in entities),
+            *(f"technique {technique}" for technique in techniques),
+        ):
+            if kind not in self.kinds and len(self.kinds) < 3 * MOST_KINDS:
+                self.kinds[kind] = None
+                self.fresh.append(kind)
         self.beyond += _add(self.entities, entities) + _add(self.techniques, techniques)
 
     def swallow(self, other: Group) -> None:

@@ -8,6 +8,7 @@ cannot pass for a large one. Levels (20, 40, 70, 90) and weights of severities a
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
@@ -29,8 +30,10 @@ HYSTERESIS: Final = 10.0
 #: Items kept of one entity; the lightest beyond are counted only: even the fiftieth adds no more than 0.13.
 MOST_ITEMS: Final = 50
 MOST_ENTITIES: Final = 10_000
-#: Most that the series can come to, so that risk is 0-100.
-_WHOLE: Final = math.fsum(rank**-1.5 for rank in range(1, MOST_ITEMS + 1))
+#: Share of each place in the series; all together 100.
+_SHARES: Final = tuple(
+    100.0 * rank**-1.5 / math.fsum(n**-1.5 for n in range(1, MOST_ITEMS + 1)) for rank in range(1, MOST_ITEMS + 1)
+)
 _KINDS: Final = frozenset(("host", "user", "ip"))
 
 
@@ -44,11 +47,8 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
     severity: str
     #: Confidence that the finding states, 1 when it states none.
     score: float
-
-    @property
-    def weight(self) -> float:
-        """Weight without decay, 0-1."""
-        return WEIGHTS[Severity(self.severity)] * self.score
+    #: Weight without decay, 0-1.
+    weight: float
 
     @property
     def order(self) -> tuple[float, float, str]:
@@ -79,6 +79,10 @@ class Risk(msgspec.Struct, array_like=True):
     told_id: str = ""
 
 
+def _order(item: Item) -> tuple[float, float, str]:
+    return item.order
+
+
 class _Kept(msgspec.Struct, array_like=True):
     risks: list[tuple[str, Risk]]
     seen: bytes
@@ -87,7 +91,7 @@ class _Kept(msgspec.Struct, array_like=True):
 
 def series(weights: list[float]) -> list[float]:
     """Return what each weight adds to the risk, 0-100; heaviest first."""
-    return [100.0 * weight / rank**1.5 / _WHOLE for rank, weight in enumerate(weights, start=1)]
+    return [weight * share for weight, share in zip(weights, _SHARES, strict=False)]
 
 
 def level_of(risk: float, held: int = 0) -> int:
@@ -142,8 +146,8 @@ class Threat(Correlator):
             risk.id, risk.revision, risk.told_id, risk.told = "", 0, "", 0.0
         rule = "/".join(rule_of(event)[:2])
         score = 1.0 if event.score is None else event.score
-        item = Item(event.event_id, ts, rule, event.severity.value, score)
-        risk.items = sorted([*risk.items, item], key=lambda one: one.order)
+        item = Item(event.event_id, ts, rule, event.severity.value, score, WEIGHTS[event.severity] * score)
+        insort(risk.items, item, key=_order)
         if len(risk.items) > MOST_ITEMS:
             risk.items.pop()
             risk.beyond += 1
