@@ -73,7 +73,9 @@ def new_source(*, name: str, folder: Path, field_map: bool, as_json: bool) -> in
     from dsmil.services.feeds import source_names
 
     if name in source_names():
-        raise ConfigError(f"NAME={name!r} is a feed already; choose another, or no feed can be read: names are unique")
+        raise ConfigError(
+            f"NAME={name!r} is a feed already; choose another, or no feed can be read: names are unique"
+        )
     feed, test = write_template(name, folder, field_map=field_map)
     if as_json:
         print_json({"feed": str(feed), "test": str(test)})
