@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from benchmarks import loads, parts, paths
+from benchmarks import listen, loads, parts, paths
 from benchmarks.context import FULL, Context
 
 
@@ -30,6 +30,7 @@ CASES = (
     Case("store", parts.store),
     Case("reads", parts.reads, quick_rounds=False),
     Case("ingest", parts.ingest),
+    Case("listen", listen.syslog),
     Case("follow", loads.follow, quick_rounds=False),
     Case("latency", loads.latency, quick_rounds=False),
     Case("idle", loads.idle, quick_rounds=False),

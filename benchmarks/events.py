@@ -102,3 +102,37 @@ def eve_line(n: int, at: float) -> bytes:
         "host": "sensor-1",
     }
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def zeek_line(n: int, at: float) -> bytes:
+    """Return one line of a Zeek log in JSON: a connection, about 400 bytes, seen at ``at`` (Unix seconds)."""
+    record = {
+        "ts": round(at, 6),
+        "uid": f"C{n:017d}",
+        "id.orig_h": f"192.0.2.{n % 250}",
+        "id.orig_p": 1024 + n % 50_000,
+        "id.resp_h": f"198.51.100.{n % 240}",
+        "id.resp_p": 443,
+        "proto": "tcp",
+        "service": "ssl",
+        "duration": 0.25,
+        "orig_bytes": 1400 + n % 999,
+        "resp_bytes": 9000,
+        "conn_state": "SF",
+        "local_orig": True,
+        "local_resp": False,
+        "missed_bytes": 0,
+        "history": "ShADadfF",
+        "orig_pkts": 12,
+        "orig_ip_bytes": 2000,
+        "resp_pkts": 14,
+        "resp_ip_bytes": 9600,
+    }
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def syslog_line(n: int, at: float) -> bytes:
+    """Return one RFC 5424 line, about 130 bytes, written at ``at`` (Unix seconds)."""
+    stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+    text = f"Failed password for root from 192.0.2.{n % 250} port {1024 + n % 50_000} ssh2"
+    return f"<86>1 {stamp} web{n % 20} sshd {1000 + n % 9000} - - {text}\n".encode()

@@ -205,6 +205,15 @@ def _parts(figures: Figures) -> list[str]:
         ("reads.counts_ms", "counts by layer and severity of both event tables, as `dsmil status` reads them, ms"),
         ("ingest.eve.records_per_s", "`dsmil ingest suricata-eve`: records/s into `L3_IN`"),
         ("ingest.eve.ratio_to_broker", "the same, of the bare broker taking the same documents"),
+        ("ingest.zeek.records_per_s", "`dsmil ingest zeek-json`: records/s into `L3_IN`"),
+        (
+            "listen.syslog.lines_per_s",
+            "`dsmil listen syslog`, RFC 5424 over one TCP connection: lines/s into `L3_IN`",
+        ),
+        (
+            "listen.syslog.ratio_to_rsyslog",
+            "the same, of rsyslog putting the lines undecoded into a list (omhiredis)",
+        ),
         ("ingest.follow.p99_ms", "a followed log at 1,000 lines/s: line to `L3_IN`, p99, ms"),
         ("idle.pss_mb", "idle `dsmil up`: MB, shared pages counted once"),
         ("memory.router_growth_mb", "router's memory after 10 million events, less that after 1 million, MB"),

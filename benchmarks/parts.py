@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 
 from benchmarks import checks, drain
 from benchmarks.context import Context
-from benchmarks.events import eve_line, fused, new_events
+from benchmarks.events import eve_line, fused, new_events, zeek_line
 from benchmarks.rig import BenchFailed, Rig
 
 _WARM_UP = 20
@@ -68,17 +69,22 @@ def reads(ctx: Context) -> None:
 
 
 def ingest(ctx: Context) -> None:
-    """Read a Suricata log into L3_IN; beside it, the bare broker taking the same documents."""
+    """Read logs of Suricata and Zeek into L3_IN; beside each, the bare broker taking the same documents."""
+    _ingest(ctx, "eve", "suricata-eve", eve_line)
+    _ingest(ctx, "zeek", "zeek-json", zeek_line)
+
+
+def _ingest(ctx: Context, name: str, feed: str, line: Callable[[int, float], bytes]) -> None:
     count = ctx.size.events
     with Rig() as rig:
-        log, now = rig.work / "eve.json", time.time()
-        log.write_bytes(b"".join(eve_line(n, now + n * 1e-5) for n in range(count)))
-        words = ("-m", "dsmil", "ingest", "suricata-eve", log, "--json")
-        told = json.loads(rig.start("ingest", sys.executable, *words).wait(120))
+        log, now = rig.work / f"{name}.json", time.time()
+        log.write_bytes(b"".join(line(n, now + n * 1e-5) for n in range(count)))
+        reading = rig.start("ingest", sys.executable, "-m", "dsmil", "ingest", feed, log, "--json")
+        told = json.loads(reading.wait(120))
         ids = checks.ids_of(rig.client, "L3_IN")
         if told["published"] != count or len(ids) != count or rig.client.xlen("L3_IN") != count:
-            raise BenchFailed(f"ingest: {count} lines, {len(ids)} ids, {rig.client.xlen('L3_IN')} entries; {told}")
+            raise BenchFailed(f"{feed}: {count} lines, {len(ids)} ids, {rig.client.xlen('L3_IN')} entries; {told}")
         raw = json.loads(rig.tool("raw_add", rig.socket).wait(120))
-    ctx.add("ingest.eve.records_per_s", count / told["seconds"])
-    ctx.add("ingest.eve.ratio_to_broker", raw["seconds"] / told["seconds"])
-    ctx.say(f"  ingest: {count / told['seconds']:,.0f}/s; bare broker {count / raw['seconds']:,.0f}/s")
+    ctx.add(f"ingest.{name}.records_per_s", count / told["seconds"])
+    ctx.add(f"ingest.{name}.ratio_to_broker", raw["seconds"] / told["seconds"])
+    ctx.say(f"  {feed}: {count / told['seconds']:,.0f}/s; bare broker {count / raw['seconds']:,.0f}/s")

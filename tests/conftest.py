@@ -34,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults", "the fault suite, tests/faults")
     group.addoption("--faults", choices=("short", "full"), help="run the fault suite, and only it")
     group.addoption("--seed", type=int, help="repeat a run of the fault suite")
-    parser.addoption("--sensors", action="store_true", help="run tests/sensors: real sensors of this host, as root")
+    parser.addoption(
+        "--sensors", action="store_true", help="run tests/sensors: real sensors of this host, as root"
+    )
     group.addoption("--json", metavar="FILE", help="write the table of the fault suite there as well")
 
 

@@ -84,17 +84,16 @@ def from_now_on() -> None:
 
 def default_retries() -> None:
     """Let the client library send again by itself: a broker that was only slow takes it twice."""
+
     def default(*_: object) -> Retry:
         return Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
 
     class Again(adding.Sent):
-        def __init__(self, client: Any, stream: str, bodies: Iterable[bytes]) -> None:  # noqa: ANN401 - as there
+        def __init__(self, client: Any, stream: str, bodies: Iterable[bytes]) -> None:
             self._again = client, stream, list(bodies)
 
         def ids(self) -> list[bytes]:
-            found: list[bytes] = default().call_with_retry(
-                lambda: adding.Sent(*self._again).ids(), lambda _: None
-            )
+            found: list[bytes] = default().call_with_retry(lambda: adding.Sent(*self._again).ids(), lambda _: None)
             return found
 
     setattr(connection, "Retry", default)  # noqa: B010

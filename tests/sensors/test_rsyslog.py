@@ -1,4 +1,4 @@
-"""rsyslogd forwards to the syslog listener, in its own formats and framings: each message is there once, in order."""
+"""rsyslogd forwards to the syslog listener, in its own formats and framings: each message once, in order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing=
     ],
 )
 def test_what_rsyslog_forwards_is_there_once_and_in_order(
-    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, start: Start, framing: str, template: str, form: str
+    bus: RedisStreamsClient,
+    settings: Settings,
+    tmp_path: Path,
+    start: Start,
+    framing: str,
+    template: str,
+    form: str,
 ) -> None:
     part = SyslogListener(Syslog(), settings, [tcp()], framing=Framing.AUTO, limits=LIMITS)
     with Running(part):
@@ -54,7 +60,7 @@ def test_what_rsyslog_forwards_is_there_once_and_in_order(
         until(lambda: bus.client.xlen(StreamName.L3_IN.value) >= COUNT)
     payloads = [event.payload for _, event in bus.read(StreamName.L3_IN, count=2 * COUNT)]
     assert [made["message"].strip() for made in payloads] == [f"line {number} of ü" for number in range(COUNT)]
-    assert {(made["host"], made["app"], made["facility"], made["severity"], made["format"]) for made in payloads} == {
-        ("web1", "sshd", "authpriv", "warning", form)
-    }
+    assert {
+        (made["host"], made["app"], made["facility"], made["severity"], made["format"]) for made in payloads
+    } == {("web1", "sshd", "authpriv", "warning", form)}
     assert [made["pid"] for made in payloads] == [str(number + 1) for number in range(COUNT)]

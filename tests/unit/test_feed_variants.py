@@ -80,7 +80,8 @@ def test_techniques_in_the_metadata_of_a_signature_are_those_of_the_record(tmp_p
     [
         ("02000050010203040000000000000000", {"saddr_fam": "inet", "laddr": "1.2.3.4", "lport": "80"},
          {"ip 1.2.3.4 dest", "port 80 dest"}),
-        ("0A000016000000002001" + "0db8" + "00" * 11 + "01", {"saddr_fam": "inet6", "laddr": "2001:db8::1", "lport": "22"},
+        ("0A0000160000000020010db8" + "00" * 11 + "01",
+         {"saddr_fam": "inet6", "laddr": "2001:db8::1", "lport": "22"},
          {"ip 2001:db8::1 dest", "port 22 dest"}),
         ("01002F72756E2F6100", {"saddr_fam": "local", "path": "/run/a"}, {"file /run/a"}),
         ("0100002F746D70", {"saddr_fam": "local", "path": "@/tmp"}, {"file @/tmp"}),
@@ -100,7 +101,7 @@ def test_a_socket_address_is_read(
 
 
 def test_a_name_that_auditd_did_not_find_is_no_user(tmp_path: Path) -> None:
-    line = "type=LOGIN msg=audit(1700000001.000:43): uid=0 auid=4294967295\x1dUID=\"root\" AUID=\"unset\""
+    line = 'type=LOGIN msg=audit(1700000001.000:43): uid=0 auid=4294967295\x1dUID="root" AUID="unset"'
     event = one("auditd", tmp_path, line)
     assert named(event) == {"user root", "user 0"}
     assert event.payload["records"][0]["enriched"] == {"UID": "root"}
@@ -165,8 +166,9 @@ def test_a_connection_is_no_file_to_falco(tmp_path: Path) -> None:
 def test_records_may_follow_the_documents_that_hold_others(
     tmp_path: Path, feed: str, key: str, record: dict[str, object]
 ) -> None:
-    document = {key: [record, record]}
-    lines = [json.dumps(made) for made in (document, record, document, {key: []}, record)]
+    document: dict[str, object] = {key: [record, record]}
+    documents: list[dict[str, object]] = [document, record, document, {key: []}, record]
+    lines = [json.dumps(made) for made in documents]
     reading = read(feed, tmp_path, *lines, "{ broken", json.dumps(record))
     assert len(reading.events) == 7
     assert reading.dead == {"malformed_json": 1}

@@ -181,6 +181,13 @@ def test_the_commands(tmp_path: Path) -> None:
     assert invoke("ingest", "falco", log, "--explain")[0] == 65
 
 
+def test_a_new_feed_may_not_have_the_name_of_another(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["source", "new", "syslog", "--in", str(tmp_path)])
+    assert isinstance(done.exception, ConfigError)
+    assert "is a feed already" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("wrong", [["--limit", "1"], ["--explain", "--follow"], ["--explain", "--rate", "5"]])
 def test_options_that_do_not_go_together(wrong: list[str]) -> None:
     assert CliRunner().invoke(cli, ["ingest", "falco", "x", *wrong]).exit_code == 2

@@ -67,8 +67,14 @@ def list_sources(*, as_json: bool) -> int:
 @AS_JSON
 def new_source(*, name: str, folder: Path, field_map: bool, as_json: bool) -> int:
     """Write the files of a new feed, with a test that passes, and tell how to go on."""
+    from dsmil.errors import ConfigError
     from dsmil.services.feed_template import write_template
+    from dsmil.services.feeds import source_names
 
+    if name in source_names():
+        raise ConfigError(
+            f"NAME={name!r} is a feed already; choose another, or no feed can be read: names are unique"
+        )
     feed, test = write_template(name, folder, field_map=field_map)
     if as_json:
         print_json({"feed": str(feed), "test": str(test)})

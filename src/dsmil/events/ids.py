@@ -21,10 +21,7 @@ def _uuid(ms: int, version: int, entropy: bytes) -> str:
     ms = min(max(ms, 0), _MAX_MS)
     word = entropy.hex()
     # 48 bits of time, 4 of version, 12 of entropy, 2 of variant, 62 of entropy.
-    return (
-        f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{version}{word[1:4]}"
-        f"-{_VARIANT[word[4]]}{word[5:8]}-{word[8:20]}"
-    )
+    return f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{version}{word[1:4]}-{_VARIANT[word[4]]}{word[5:8]}-{word[8:20]}"
 
 
 def new_id(ts: float | None = None) -> str:

@@ -14,7 +14,7 @@ from dsmil.events.streams import StreamName
 from dsmil.services.catalogue import detector_classes
 from dsmil.sources._feed import Reader
 from dsmil.sources._files import RecordFile
-from dsmil.sources._mapping import Path, first
+from dsmil.sources._mapping import Path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def _explained(
 
 
 def _first_path(paths: tuple[str, ...], event: Event) -> str:
-    return next((path for path in paths if first((Path(path),), event.payload) is not None), "")
+    return next((path for path in paths if Path(path).first(event.payload) not in (None, "")), "")
 
 
 def _entities(mapping: Any, event: Event) -> list[dict[str, str]]:  # noqa: ANN401 - a Mapping or None

@@ -56,7 +56,8 @@ JOINED: Final = frozenset(
 LAST: Final = frozenset({"EOE", "PROCTITLE"})
 #: What the kernel's own log has in place of names, and ``auditd`` for types that it does not know.
 _NUMBERS: Final = {
-    "1006": "LOGIN", "1300": "SYSCALL", "1302": "PATH", "1303": "IPC", "1304": "SOCKETCALL", "1305": "CONFIG_CHANGE",
+    "1006": "LOGIN", "1300": "SYSCALL", "1302": "PATH", "1303": "IPC", "1304": "SOCKETCALL",
+    "1305": "CONFIG_CHANGE",
     "1306": "SOCKADDR", "1307": "CWD", "1309": "EXECVE", "1318": "OBJ_PID", "1319": "TTY", "1320": "EOE",
     "1321": "BPRM_FCAPS", "1322": "CAPSET", "1323": "MMAP", "1325": "NETFILTER_CFG", "1326": "SECCOMP",
     "1327": "PROCTITLE", "1330": "KERN_MODULE", "1400": "AVC", "1401": "SELINUX_ERR", "1700": "ANOM_PROMISCUOUS",

@@ -118,19 +118,19 @@ class Mapping:
         """
         self.time, self.entities, self.severity, self.techniques = time, entities, severity, techniques
         self.category, self.read_time, self.notes = category, read_time, notes
-        self._time = tuple(map(Path, time))
-        self._severity = tuple(map(Path, severity.paths)) if severity else ()
+        self._time = Plan([(Path(path), None) for path in time])
+        self._severity = Plan([(Path(path), None) for path in severity.paths] if severity else [])
         self._techniques = Plan([(Path(path), None) for path in techniques])
         self._plan = Plan([(Path(take.path), (take.path, take.type, take.role)) for take in entities])
 
     def apply(self, record: dict[str, Any], **given: Any) -> Parsed:  # noqa: ANN401 - fields of Parsed
         """Return what is made of a record; ``given`` are fields of Parsed that the feed knows better."""
         if self.severity is not None and "severity" not in given:
-            severity, flags = self.severity.read(first(self._severity, record))
+            severity, flags = self.severity.read(self._severity.first(record))
             given["severity"] = severity
             given["flags"] = (*flags, *given.get("flags", ()))
         if "ts" not in given:
-            given["ts"] = self.read_time(first(self._time, record))
+            given["ts"] = self.read_time(self._time.first(record))
         if "entities" not in given:
             given["entities"] = tuple(dict.fromkeys([found for _, found in self.sources(record)]))
         if "techniques" not in given and (steps := self._techniques.steps(record)):
@@ -157,17 +157,6 @@ class Mapping:
                 else:
                     found.append((path, Entity(kind, text, role)))
         return found
-
-
-def first(paths: tuple[Path, ...], record: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value under the first of the paths that has one, or None."""
-    for path in paths:
-        value = record.get(path.text)
-        if value is None or isinstance(value, list):
-            value = path.first(record)
-        if value is not None and value != "":
-            return value
-    return None
 
 
 def entity_text(value: object, kind: str) -> str:

@@ -45,6 +45,14 @@ class Plan:
         #: Keys of a record that any path begins with, as the record has them -> its steps.
         self._steps: dict[tuple[str, ...], tuple[Step, ...]] = {}
 
+    def first(self, record: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the first value that is there and not empty, or None."""
+        for step in self.steps(record):
+            for value in step.values(record):
+                if value is not None and value != "":
+                    return value
+        return None
+
     def steps(self, record: dict[str, Any]) -> tuple[Step, ...]:
         """Return the places that a record has, in the order of the paths."""
         keys = tuple(filter(self._is_known, record))

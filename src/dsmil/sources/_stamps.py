@@ -7,7 +7,6 @@ A time without a zone is UTC, as everywhere in this fabric. A time without a yea
 from __future__ import annotations
 
 import re
-from calendar import timegm
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +23,8 @@ _ZONES: Final = {
     "pst": -8, "pdt": -7, "cet": 1, "cest": 2, "eet": 2, "eest": 3, "wet": 0, "west": 1,
 }  # fmt: skip
 _YEARLESS: Final = 1972
+#: The day 1970-01-01, counted as Python does.
+_EPOCH_DAY: Final = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001 - a day
 #: Numbers from here on count nano-, micro-, milliseconds: as seconds they would lie beyond the year 5138.
 UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 #: How far ahead of its arrival a time without a year may lie: a clock that is wrong, a zone that was not written.
@@ -82,16 +83,15 @@ def make(
     """Return the time of these parts, or None when there is none; ``fraction`` are decimal digits."""
     hour, minute, second = clock
     try:
-        at = timegm(
-            datetime(  # noqa: DTZ001 - timegm reads it as UTC
-                year if year is not None else _YEARLESS, month, day, hour, minute, min(second, 59)
-            ).timetuple()
-        )
+        day_number = datetime(  # noqa: DTZ001 - for its checks
+            year if year is not None else _YEARLESS, month, day, hour, minute, min(second, 59)
+        ).toordinal()
     except ValueError:
         return None
     if second > 60:  # noqa: PLR2004 - a leap second is the 61st
         return None
     east = zone_seconds(zone)
+    at = (day_number - _EPOCH_DAY) * 86400 + hour * 3600 + minute * 60 + min(second, 59)
     seconds = at - (east or 0) + (float(f"0.{fraction}") if fraction else 0.0)
     if seconds < 0:
         return None

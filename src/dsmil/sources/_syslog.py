@@ -12,6 +12,7 @@ CEF or LEEF in the message is decoded as well. A function of the bytes alone: a 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from dsmil.errors import EventInvalid
@@ -48,6 +49,8 @@ _CISCO: Final = re.compile(
 #: Time since its start, which a Cisco device without a clock writes.
 _UPTIME: Final = re.compile(r"(?:\d\d:\d\d:\d\d|(?:\d+[ywdh]){2}): (?=%)", re.ASCII)
 _BOM: Final = "\ufeff"
+#: Longest time that is remembered, characters.
+_LONGEST_TIME: Final = 64
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -83,8 +86,16 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 def when(text: str) -> _stamps.When | None:
     """Return the time that a ``time`` of :func:`decode` says."""
+    return _recent(text) if len(text) <= _LONGEST_TIME else _when(text)
+
+
+def _when(text: str) -> _stamps.When | None:
     match = _stamps.BSD.match(text) or _stamps.ISO.match(text)
     return _stamps.read(match) if match else None
+
+
+#: Each time is asked for twice, and many lines of a second have the same.
+_recent: Final = lru_cache(maxsize=1024)(_when)
 
 
 def _rfc5424(text: str, found: dict[str, Any]) -> str | None:

@@ -28,7 +28,7 @@ CATEGORIES: Final = {
 
 
 class _Logs(Mapping):
-    """Knows the fields that mean one thing in one log and another in the next, whether or not ``_path`` is there."""
+    """Knows the fields that mean one thing in one log and another in the next, even without ``_path``."""
 
     def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
         """Return the entities of a record."""
@@ -99,7 +99,8 @@ MAPPING: Final = _Logs(
         Take("_system_name", "host", "sensor"),
     ),
     category=EventCategory.NETWORK,
-    notes="`name` only of `smb_files`, `host` as ip where it is one; category by `_path`: " + ", ".join(f"`{path}` {category}" for path, category in CATEGORIES.items()),
+    notes="`name` only of `smb_files`, `host` as ip where it is one; category by `_path`: "
+    + ", ".join(f"`{path}` {category}" for path, category in CATEGORIES.items()),
 )
 
 

@@ -89,7 +89,7 @@ class Syslog(Source):
     def parse(self, record: dict[str, Any]) -> Parsed:
         """Map a line; what could not be read of it is a flag."""
         when = _when(record)
-        given: dict[str, Any] = {"ts": None, "techniques": attack_ids(_labelled(record))}
+        given: dict[str, Any] = {"ts": None, "techniques": ()}
         flags = [str(record["problem"])] if "problem" in record else []
         if when is not None:
             given |= {"ts": when.seconds, "yearless": when.yearless}
@@ -102,6 +102,7 @@ class Syslog(Source):
             flags += more
         if "cef" in record or "leef" in record:
             given["category"] = EventCategory.SECURITY
+            given["techniques"] = attack_ids(_labelled(record))
         elif record.get("facility") in {"auth", "authpriv"} or record.get("app") in _LOGINS:
             given["category"] = EventCategory.AUTH
         return self.mapping.apply(record, flags=tuple(flags), **given)

@@ -173,7 +173,7 @@ class Connection:
 
 
 def _refuse_two_lengths(request: h11.Request) -> None:
-    """Raise Refused for a body whose end is told in two ways: a proxy before us may have believed the other one."""
+    """Raise Refused for a body whose end is told in two ways: a proxy may have believed the other."""
     names = {name for name, _ in request.headers}
     if {b"content-length", b"transfer-encoding"} <= names:
-        raise Refused(400, "both Content-Length and Transfer-Encoding say where the body ends; send one of them")
+        raise Refused(400, "Content-Length and Transfer-Encoding both say where the body ends; send one")
