@@ -69,7 +69,7 @@ class Feed(NamedTuple):
 
 
 def _soc_count(fabric: Fabric) -> int:
-    return int(fabric.rows("SELECT count(*) FROM soc_events_cache")[0][0])
+    return int(fabric.rows("SELECT count(*) FROM soc_events_cache WHERE source_layer = 3")[0][0])
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_raw_records_are_kept_as_they_were(feed: Feed) -> None:
 
 def test_evidence_leads_from_the_row_to_the_record(feed: Feed) -> None:
     loose = feed.fabric.rows(
-        "SELECT count(*) FROM soc_events_cache AS s WHERE NOT EXISTS"
+        "SELECT count(*) FROM soc_events_cache AS s WHERE s.source_layer = 3 AND NOT EXISTS"
         " (SELECT 1 FROM raw_events_fast AS r WHERE r.event_id = json_extract(s.context, '$.evidence[0]')"
         "  AND json_extract(r.context, '$.origin') = json_extract(s.context, '$.origin'))"
     )
