@@ -28,6 +28,7 @@ GROUPS = {
     ("L3_IN", "l3-sensor-alert"),
     ("L3_IN", "l3-sigma"),
     ("L3_IN", "l3-suricata-alert"),
+    *((stream, name) for stream in ("L3_OUT", "L4_IN") for name in ("l4-fusion", "l4-risk", "l4-tactics")),
     ("L3_OUT", "soc-router"),
     ("L4_OUT", "soc-router"),
 }

@@ -211,7 +211,7 @@ def test_sigterm_ends_with_zero_and_leaves_nothing(tmp_path: Path, runtime: dict
         assert "Traceback" not in fabric.said()
         assert fabric.rows("PRAGMA integrity_check") == [("ok",)]
         offline = fabric.rows("SELECT count(*) FROM device_status WHERE status = 'OFFLINE'")
-        assert offline == [(6,)], "services sign off"
+        assert offline == [(9,)], "services sign off"
         assert fabric.cli("status").code == 1
         assert fabric.cli("down").code == 1
 

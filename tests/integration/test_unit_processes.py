@@ -32,6 +32,9 @@ SERVICES = {
     "dsmil@l3-sensor-alert": "l3-sensor-alert",
     "dsmil@l3-sigma": "l3-sigma",
     "dsmil@l3-analytics": "l3-analytics",
+    "dsmil@l4-fusion": "l4-fusion",
+    "dsmil@l4-tactics": "l4-tactics",
+    "dsmil@l4-risk": "l4-risk",
     "dsmil-ingest@eve": "ingest",
     "dsmil-listen@push": "listen",
 }
