@@ -313,7 +313,7 @@ def test_bad_lines_of_a_file_are_letters_with_their_place(fabric: Fabric, tmp_pa
     assert base64.b64decode(letters[f"{path}:6"]["raw_base64"]) == lines[5]
     assert all(x["service"] == "ingest suricata-eve" and x["form"] == "record" for x in letters.values())
     assert_balanced(fabric.settled())
-    found = "SELECT count(*) FROM soc_events_cache WHERE payload LIKE '%TEST good line%'"
+    found = "SELECT count(*) FROM soc_events_cache WHERE source_layer = 3 AND payload LIKE '%TEST good line%'"
     assert fabric.rows(found) == [(2,)], "good lines around the bad ones arrive"
 
     plain = fabric.cli("ingest", "suricata-eve", path)

@@ -50,7 +50,7 @@ def measured(fixtures: Path, runtime: dict[str, str], tmp_path_factory: pytest.T
             names = ("L3_IN", "L3_OUT", "SOC_EVENTS")
             sizes: list[Any] = [client.memory_usage(name, samples=0) for name in names]
             streams = [size / int(client.xlen(name)) for name, size in zip(names, sizes, strict=True)]
-            assert client.xlen("L3_OUT") == 1_602
+            assert client.xlen("L3_OUT") >= 1_602, "an alert each, and what other detectors find"
         disk = sum(file.stat().st_size for file in (fabric.state / "broker" / "appendonlydir").iterdir())
         memory = full["used_memory"] - empty["used_memory"]
         with closing(sqlite3.connect(fabric.record["hotpath_db"])) as connection:
@@ -75,7 +75,7 @@ def test_a_figure_of_the_page(measured: list[float], row: int) -> None:
 
 
 def test_the_table_of_rates_follows_from_the_figures() -> None:
-    figures, share = list(named().values()), 0.106
+    figures, share = list(named().values()), 0.158
     raw, soc = figures[5], figures[6]
     rows = page_table("Records a second")
     assert len(rows) == 5
