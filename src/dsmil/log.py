@@ -56,7 +56,8 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
+        # One write a line: threads that print text and line end apart run into each other.
+        logger_factory=structlog.WriteLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
 
