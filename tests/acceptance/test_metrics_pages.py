@@ -107,7 +107,7 @@ def test_figures_agree_with_the_status(fabric: Fabric, samples: list[Sample]) ->
     }
     assert router["published"] >= 1
     online = {s.labels["device_id"]: s.value for s in samples if s.name == "dsmil_device_status"}
-    assert online == {"52": 1, "6": 1, "16": 1, "20": 1, "21": 1, "0": 1}
+    assert online == {"52": 1, "6": 1, "16": 1, "20": 1, "21": 1, "25": 1, "27": 1, "29": 1, "0": 1}
     by_layer = [s for s in samples if s.name == "dsmil_layer_events_total"]
     assert any(s.labels == {"layer": "3", "severity": "HIGH"} and s.value >= 1 for s in by_layer)
     assert all(s.value > 0 for s in samples if s.name == "dsmil_db_size_bytes")

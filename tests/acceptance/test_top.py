@@ -51,7 +51,7 @@ def echoes(terminal: Terminal) -> bool:
 
 def test_the_demo_its_keys_and_the_way_back(top: Terminal) -> None:
     before = top.mode()
-    words = ("▲", "soc-router", "l3-suricata-alert", "fsync everysec", "stress", "q quit")
+    words = ("▲", "store-writer", "l3-suricata-alert", "fsync everysec", "stress", "q quit")
     until(lambda: shows(top, *words) and len(top.frame().splitlines()) == 24, 60, "an escalated event")
     assert not echoes(top)
 
@@ -83,7 +83,7 @@ def test_the_demo_its_keys_and_the_way_back(top: Terminal) -> None:
 )
 def test_a_signal_gives_the_terminal_back(top: Terminal, number: signal.Signals, code: int) -> None:
     before = top.mode()
-    until(lambda: "soc-router" in top.frame(), 20, "a frame")
+    until(lambda: "store-writer" in top.frame(), 20, "a frame")
     assert TAKEN in top.shown()
     top.process.send_signal(number)
     assert top.wait_end() == code
@@ -96,11 +96,11 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(demo: Fabric) -> None:
     shell = Terminal(["/bin/bash", "--norc", "--noprofile", "-i"], demo.env)
     try:
         shell.press(" ".join(TOP) + "\n")
-        until(lambda: "soc-router" in shell.frame(), 20, "a frame")
+        until(lambda: "store-writer" in shell.frame(), 20, "a frame")
         shell.press("\x1a")
         until(lambda: "Stopped" in shell.shown().rpartition(GIVEN_BACK)[2], 10, "the shell")
         shell.press("fg\n")
-        until(lambda: shell.shown().count(TAKEN) == 2 and "soc-router" in shell.frame(), 10, "the next frame")
+        until(lambda: shell.shown().count(TAKEN) == 2 and "store-writer" in shell.frame(), 10, "the next frame")
         shell.press("q")
         until(lambda: shell.shown().count(GIVEN_BACK) == 2, 10, "the shell again")
         shell.press("exit 7\n")
@@ -110,7 +110,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(demo: Fabric) -> None:
 
 
 def test_a_window_that_is_closed_ends_it(top: Terminal) -> None:
-    until(lambda: "soc-router" in top.frame(), 20, "a frame")
+    until(lambda: "store-writer" in top.frame(), 20, "a frame")
     top.hang_up()
     assert top.process.wait(20) in {-signal.SIGHUP, 0}
 

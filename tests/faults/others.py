@@ -13,11 +13,14 @@ from tests.faults.load import Load
 from tests.faults.rig import Rig
 
 from dsmil.events.streams import StreamName
+from dsmil.services.catalogue import correlator_classes
 
 _COPIES_APART: Final = 10_000_000
 
 
 def janitor(rig: Rig) -> Slot:
+    """Run the janitor, and the correlators with it: it keeps what any service has not read."""
+    rig.crew.add("correlate", "run", *correlator_classes(), "--metrics-port", "0")
     return rig.crew.add("janitor", "run", "janitor", "--metrics-port", "0")
 
 

@@ -96,36 +96,41 @@ def test_no_false_alarm_under_load(bus: RedisStreamsClient, settings: Settings, 
                 thread.join()
 
 
+def routers(alarms: list[Alarm]) -> list[Alarm]:
+    """Return those about the router: nobody runs the other readers of the stream here."""
+    return [alarm for alarm in alarms if alarm.subject.startswith(f"{GROUP} ")]
+
+
 def test_a_reader_that_stands_still(bus: RedisStreamsClient, settings: Settings, auditor: Auditor) -> None:
     """Off, then at work again, then off again: told each time it begins, not while it lasts."""
     client = bus.client
     bus.publish_many(IN, [make_event() for _ in range(3)])
-    looks = [auditor.check(client) for _ in range(STILL_ROUNDS + 1)]
+    looks = [routers(auditor.check(client)) for _ in range(STILL_ROUNDS + 1)]
     assert [len(alarms) for alarms in looks] == [0] * STILL_ROUNDS + [1]
     (alarm,) = looks[-1]
     assert kinds([alarm]) == [("reader_stalled", f"{GROUP} on L3_OUT")]
     assert (alarm.device_id, alarm.severity, alarm.figures["unread"]) == (21, "HIGH", 3)
     assert "3 entries wait" in alarm.text
-    assert auditor.check(client) == []
+    assert routers(auditor.check(client)) == []
     with ShrinkStub({}) as shrink, Running(SOCRouter(SOCRouterConfig(shrink_url=shrink.url), settings=settings)):
         until(lambda: not read_books(client, [(IN.value, GROUP)])[0].unread)
-        assert auditor.check(client) == []
+        assert routers(auditor.check(client)) == []
     bus.publish_many(IN, [make_event()])
-    again = [alarm for _ in range(STILL_ROUNDS + 1) for alarm in auditor.check(client)]
+    again = [alarm for _ in range(STILL_ROUNDS + 1) for alarm in routers(auditor.check(client))]
     assert kinds(again) == [("reader_stalled", f"{GROUP} on L3_OUT")]
 
 
 def test_a_slow_reader_and_an_idle_one_are_no_alarm(bus: RedisStreamsClient, auditor: Auditor) -> None:
     client: Any = bus.client
     for _ in range(3 * STILL_ROUNDS):
-        assert auditor.check(client) == [], "nothing to do"
+        assert routers(auditor.check(client)) == [], "nothing to do"
     bus.publish_many(IN, [make_event() for _ in range(50)])
     for n in range(40):
         if n % (STILL_ROUNDS - 1) == 0:
             reply = client.xreadgroup(GROUP, "c", {IN.value: ">"}, count=1)
             client.xack(IN.value, GROUP, reply[0][1][0][0])
             client.hincrby("dsmil:ledger:L3_OUT:soc-router", "dropped:slow", 1)
-        assert auditor.check(client) == []
+        assert routers(auditor.check(client)) == []
 
 
 def test_an_entry_acknowledged_by_a_foreign_hand(bus: RedisStreamsClient, auditor: Auditor, clock: Clock) -> None:
