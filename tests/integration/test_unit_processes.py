@@ -117,7 +117,7 @@ def test_each_unit_logs_in_as_its_own_user(tmp_path: Path) -> None:
 
                 until(alarmed, what="the alarm")
                 with HotPathDB(settings=store) as db:
-                    until(lambda: any(r["source_device"] == 21 for r in db.get_recent_soc_events()), what="its row")
+                    until(lambda: any(r["source_device"] == 21 for r in db.get_recent_soc_events()), what="a row")
                 users = {client["user"] for client in root.client_list()} - {"root"}
                 assert users == {f"dsmil-{service}" for service in SERVICES.values()}
                 assert [entry["object"] for entry in root.acl_log()] == []
