@@ -23,8 +23,8 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.testing.waiting import until
 
 #: Producers must be let in again this long after the readers go on, seconds. The short tier, on cores that it
-#: shares with its own producers, allows more: 30 s (door) and 31 s (limit) were seen there. Entries go when all have
-#: read them, and the correlators read some thousands a second, the slowest of all.
+#: shares with its own producers, allows more: 30 s (door) and 31 s (limit) were seen there. Entries go when all
+#: have read them, and the correlators read some thousands a second, the slowest of all.
 NORMAL_S: Final = 10.0
 _MB: Final = 1 << 20
 
