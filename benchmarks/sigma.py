@@ -12,7 +12,6 @@ import argparse
 import json
 import random
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any, Final
 from dsmil.sigma.engine import RuleSet
 from dsmil.sigma.loading import load
 from dsmil.sigma.sources import read
+from dsmil.testing.archive import unpack
 
 #: Events that are put to every rule in turn: enough for a figure, few enough to wait for.
 IN_TURN: Final = 400
@@ -127,8 +127,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = options.rules
         if place.is_file():
-            with tarfile.open(place) as archive:
-                archive.extractall(folder, filter="data")
+            unpack(place, Path(folder))
             place = Path(folder)
         started = time.process_time()
         loaded = load([place])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from dsmil.events.handling import Delivery, Publish
 from dsmil.events.model import Event
 from dsmil.events.streams import StreamName
 from dsmil.sources._feed import Source
+from dsmil.testing.archive import unpack
 from dsmil.testing.feeds import read_file
 
 #: Entries handled at once, as by the runner.
@@ -39,6 +39,5 @@ def findings(keeper: RuleKeeper, feed: Source, path: Path) -> list[Event]:
 def public_rules(fixtures: Path) -> Iterator[Path]:
     """Lay out the public Sigma rules in a folder that is gone afterwards."""
     with TemporaryDirectory() as place:
-        with tarfile.open(fixtures / "sigma" / "sigma_rules_master.tar.gz") as archive:
-            archive.extractall(place, filter="data")
+        unpack(fixtures / "sigma" / "sigma_rules_master.tar.gz", Path(place))
         yield Path(place)

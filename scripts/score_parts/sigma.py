@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Final
 from dsmil.sigma.engine import RuleSet
 from dsmil.sigma.loading import load
 from dsmil.sigma.sources import read
+from dsmil.testing.archive import unpack
 from score_parts._figure import Figure
 
 #: Rule id -> why its hits differ from those of the reference. Empty: none do.
@@ -31,8 +31,7 @@ class Sigma:
         """Load all rules and put every sample to them."""
         folder = fixtures / "sigma"
         with tempfile.TemporaryDirectory() as place:
-            with tarfile.open(folder / "sigma_rules_master.tar.gz") as archive:
-                archive.extractall(place, filter="data")
+            unpack(folder / "sigma_rules_master.tar.gz", Path(place))
             loaded = load([Path(place)])
         pairs = json.loads((folder / "REFERENCE_HITS.json").read_text("utf-8"))
         own, records, different = 0, 0, []

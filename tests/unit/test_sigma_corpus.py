@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from dsmil.sigma.loading import Loaded, load
 from dsmil.sigma.sources import read
+from dsmil.testing.archive import unpack
 
 #: Public rules that cannot be used as they are, and why: file name -> words of the reason.
 UNUSABLE = {
@@ -25,8 +25,7 @@ Hits = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def corpus(fixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, float]:
     folder = tmp_path_factory.mktemp("corpus")
-    with tarfile.open(fixtures / "sigma" / "sigma_rules_master.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack(fixtures / "sigma" / "sigma_rules_master.tar.gz", Path(folder))
     start = time.process_time()
     loaded = load([folder])
     return loaded, time.process_time() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsmil.correlation._seen import Seen
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-class Correlator:
+class Correlator(ABC):
     """Base of a correlator; it never reads what it writes, so that it cannot feed itself."""
 
     name: ClassVar[str]
@@ -38,9 +39,9 @@ class Correlator:
             return Drop(found)
         return Publish(tuple((StreamName.L4_OUT, one) for one in found))
 
+    @abstractmethod
     def take(self, event: Event) -> list[Event] | str:
         """Return the findings that an event leads to, or why there is none."""
-        raise NotImplementedError
 
     def finding(
         self,
