@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -114,15 +115,17 @@ def test_tls_of_both_sides(bus: RedisStreamsClient, settings: Settings, certific
         for number, latest in enumerate((ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)):
             send(client((mine, my_key), latest=latest), number)
         until(lambda: taken(part) == 2)
-        with pytest.raises((ssl.SSLError, OSError)):
+        # The server judges; some clients hear of it only at their next message.
+        with contextlib.suppress(ssl.SSLError, OSError):
             send(client(None), 2)
-        with pytest.raises((ssl.SSLError, OSError)):
+        with contextlib.suppress(ssl.SSLError, OSError):
             send(client((foreign, foreign_key)), 3)
         with pytest.warns(DeprecationWarning, match="TLSv1_1"), pytest.raises((ssl.SSLError, OSError)):
             send(client((mine, my_key), latest=ssl.TLSVersion.TLSv1_1), 4)
         with connect(part) as plain:
             plain.sendall(b"<13>this is no handshake at all, but plain text of some length\n" * 10)
         until(lambda: figure(part.tallies, metric_names.LISTEN_REFUSED, "tls") == 4)
+        assert taken(part) == 2
         send(client((mine, my_key)), 5)
         until(lambda: taken(part) == 3)
     assert numbers(bus) == [0, 1, 5]

@@ -38,8 +38,8 @@ class Peer(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._session = self._crowd.join(self)
         self._endpoint.tallies.add(metric_names.LISTEN_CONNECTIONS, self._endpoint.name)
-        if self._intake.full:
-            self._transport.pause_reading()
+        # Not at once: before its fourth release Python 3.11 began to read after this call, paused or not.
+        asyncio.get_running_loop().call_soon(self._pause_if_full)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; whole messages go on at once."""
@@ -75,6 +75,10 @@ class Peer(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             with contextlib.suppress(RuntimeError):  # paused already
                 self._transport.pause_reading()
+
+    def _pause_if_full(self) -> None:
+        if self._intake.full:
+            self.pause()
 
     def resume(self) -> None:
         """Read again."""
