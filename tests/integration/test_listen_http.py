@@ -23,6 +23,7 @@ from dsmil.services import metric_names
 from dsmil.services.ingest import Ingest
 from dsmil.services.letters import read_letters
 from dsmil.services.listening import connection as connection_module
+from dsmil.services.listening.courier import Courier
 from dsmil.services.listening.guests import Bounds
 from dsmil.services.listening.http import HttpListener
 from dsmil.services.listening.keys import Keys, make_key
@@ -82,6 +83,25 @@ def test_both_forms_plain_and_gzip(part: HttpListener, bus: RedisStreamsClient) 
             # 202 says that the broker has it: no waiting here.
             assert numbers(bus) == list(range(3 * number + 3))
     assert part.vitals().outcomes == {("L3_IN", "published"): 15}
+
+
+def test_a_push_during_the_start_waits_instead_of_being_turned_away(
+    bus: RedisStreamsClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door is open before the broker is greeted: whoever comes in between is not told that it is away."""
+    answered = threading.Event()
+    greet = Courier.greet
+
+    def late(courier: Courier, stop: threading.Event) -> bool:
+        answered.wait(20)
+        return greet(courier, stop)
+
+    monkeypatch.setattr(Courier, "greet", late)
+    made = push_listener(settings)
+    with Running(made), client(made) as http:
+        assert http.post("suricata-eve", content=lines(0, 1), headers=LINES).status_code == 202
+        assert numbers(bus) == [0]
+        answered.set()
 
 
 def test_one_object_is_a_batch_of_one(part: HttpListener, bus: RedisStreamsClient) -> None:

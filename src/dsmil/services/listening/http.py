@@ -93,6 +93,7 @@ class HttpListener(ListenerPart):
 
     def run(self, stop: threading.Event) -> None:
         """Listen until ``stop`` is set; what is in work is answered. Raises NotAllowed at a wrong password."""
+        self._taker.ask_again()  # who pushes while it starts waits, instead of being told that the broker is away
         self._loop = asyncio.new_event_loop()
         reading = threading.Thread(target=self._run_loop, name="listen", daemon=True)
         reading.start()
