@@ -336,6 +336,15 @@ def test_entries_of_the_same_millisecond_come_in_the_order_of_the_streams_howeve
     assert [entry.stream for entry in order.release([], 3)] == list(BOTH)
 
 
+def test_a_millisecond_that_is_over_need_not_wait() -> None:
+    order = InOrder(BOTH)
+    assert _ids(order.release(_entries(0, 6, 7), 3, now_ms=8)) == [6, 7]
+    assert order.release(_entries(1, 8), 3, now_ms=8) == [], "the other may get one in it yet"
+    assert order.release(_entries(0, 8), 3, now_ms=7) == [], "nor does a clock that was stepped back say more"
+    assert [entry.stream for entry in order.release(_entries(0, 9), 3, now_ms=9)] == list(BOTH)
+    assert _ids(order.release([], 3, now_ms=9)) == [9]
+
+
 def _ids(entries: list[Entry]) -> list[int]:
     return [entry.order[0] for entry in entries]
 

@@ -8,7 +8,7 @@ cannot pass for a large one. Levels (20, 40, 70, 90) and weights of severities a
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_right
 from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
@@ -140,18 +140,19 @@ class Threat(Correlator):
         self._risks.move_to_end(name)
         ts = when(event)
         risk.newest = max(risk.newest, ts)
-        before = [item.decayed(risk.newest) for item in risk.items]
+        before = [one.decayed(risk.newest) for one in risk.items]
         risk.level = level_of(sum(series(before)), risk.level)
         if not risk.level:
             risk.id, risk.revision, risk.told_id, risk.told = "", 0, "", 0.0
         rule = "/".join(rule_of(event)[:2])
         score = 1.0 if event.score is None else event.score
         item = Item(event.event_id, ts, rule, event.severity.value, score, WEIGHTS[event.severity] * score)
-        insort(risk.items, item, key=_order)
+        at = bisect_right(risk.items, item.order, key=_order)
+        risk.items.insert(at, item)
         if len(risk.items) > MOST_ITEMS:
             risk.items.pop()
             risk.beyond += 1
-        parts = series([one.decayed(risk.newest) for one in risk.items])
+        parts = series([*before[:at], item.decayed(risk.newest), *before[at:]][:MOST_ITEMS])
         level = level_of(sum(parts), risk.level)
         if level <= risk.level:
             return None

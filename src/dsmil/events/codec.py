@@ -2,7 +2,8 @@ r"""The wire form: one JSON document per event, checked before anything believes
 
 A fast decoder takes the last of two equal keys, and that is enough to turn CRITICAL into LOW. So a document
 counts as clean only when encoding what was decoded gives the very same bytes: an encoder cannot write a key
-twice, nor white space, nor a field it does not know. Everything else takes the slow, exact path.
+twice, nor white space, nor a field it does not know. Documents of others are believed in the same way when they
+are written as compactly, or as Python writes them by default. Everything else takes the slow, exact path.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 _decode_soc = msgspec.json.Decoder(SocEvent).decode
 _decode_any = msgspec.json.Decoder().decode
+_encode_spaced = json.JSONEncoder().encode
 
 _DECODER_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError)
 
@@ -39,6 +41,9 @@ _ENTITY_FIELDS: Final = frozenset(Entity.__struct_fields__)
 _NUMBERS: Final = {"ts", "ingest_ts", "score"}
 _INTEGERS: Final = {"source_device", "source_layer", "token_id", "clearance"}
 _LISTS: Final = {"techniques", "evidence", "flags"}
+#: What every event has.
+_IDENTITY: Final = frozenset(("event_id", "ts"))
+_PARSERS: Final = (("severity", parse_severity), ("category", parse_category))
 _DOCUMENTS: Final = {"payload", "entities", "techniques", "evidence", "flags"}
 
 
@@ -177,7 +182,7 @@ def parse_object(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, A
     check_size(raw, max_bytes)
     try:
         document = _decode_any(raw)
-        if not (_encode(document) == raw and _flat_enough(raw)):
+        if not (_flat_enough(raw) and _is_said_once(document, raw)):
             document = _parse(raw)
     except _DECODER_ERRORS:
         document = _parse(raw)
@@ -194,6 +199,11 @@ def check_size(raw: bytes, max_bytes: int) -> None:
 
 def _is_clean(event: Event, raw: bytes) -> bool:
     return _encode(event) == raw and _flat_enough(raw) and event.extra is UNSET
+
+
+def _is_said_once(document: Any, raw: bytes) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether an encoder wrote ``raw``, one that is known: no key is in it twice then."""
+    return _encode(document) == raw or (b'": ' in raw and _encode_spaced(document).encode() == raw)
 
 
 def _flat_enough(raw: bytes) -> bool:
@@ -298,21 +308,22 @@ def _from_fields(
     fields: dict[str, Any], fallback: Fallback | None, kind: type[Event], known_fields: frozenset[str]
 ) -> Event:
     """Build an event from loose fields: defaults for what is missing, flags for what was mended."""
-    known = {name: value for name, value in fields.items() if name in known_fields}
-    extra = {name: value for name, value in fields.items() if name not in known_fields}
+    foreign = fields.keys() - known_fields
+    extra = {name: value for name, value in fields.items() if name in foreign} if foreign else {}
+    known = {name: value for name, value in fields.items() if name not in foreign}
     if "source_device" not in known:
         raise EventInvalid("bad_field", "source_device is missing")
     if fallback is not None:
         known.setdefault("ts", fallback.ts)
         known.setdefault("ingest_ts", fallback.ts)
-        known.setdefault("event_id", ids.derived_id(fallback.ts, "entry", fallback.place))
-    missing = sorted({"event_id", "ts"} - known.keys())
-    if missing:
-        raise EventInvalid("bad_field", f"{', '.join(missing)} missing")
+        if "event_id" not in known:
+            known["event_id"] = ids.derived_id(fallback.ts, "entry", fallback.place)
+    if not known.keys() >= _IDENTITY:
+        raise EventInvalid("bad_field", f"{', '.join(sorted(_IDENTITY - known.keys()))} missing")
     known.setdefault("ingest_ts", known["ts"])
     flags = known.get("flags", [])
     known["flags"] = [*(flags if isinstance(flags, list) else [flags])]
-    for name, parse in (("severity", parse_severity), ("category", parse_category)):
+    for name, parse in _PARSERS:
         known[name], flag = parse(known.get(name))
         if flag and flag not in known["flags"]:
             known["flags"].append(flag)

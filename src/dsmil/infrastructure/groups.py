@@ -14,7 +14,7 @@ from dsmil.events import ids
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure.connection import translated
 from dsmil.infrastructure.entries import Entry, entries_of, id_order, reading_client, streams_of
-from dsmil.infrastructure.packed import Line, argument
+from dsmil.infrastructure.packed import Line, Packed, argument
 from dsmil.infrastructure.settling import Settled, Verdict, packed_settlement, parts
 
 if TYPE_CHECKING:
@@ -214,18 +214,38 @@ class GroupReader:
         wait_ms = None if block_ms is None else max(block_ms, 1)
         return self._read(dict.fromkeys(streams or self.streams, ">"), count, wait_ms)
 
+    def read_new_dated(self, count: int, block_ms: int, streams: Sequence[StreamName]) -> tuple[list[Entry], int]:
+        """Return what :meth:`read_new` does, and the broker's time just before it, Unix milliseconds.
+
+        Every entry that any stream gets from then on is of that time or later, unless the broker's clock is
+        stepped back. The time is 0 when this user may not ask for it.
+        """
+        with translated(f"reading as {self.group}"):
+            self._line.send(
+                ([argument("TIME")], 1), self._reading_words(dict.fromkeys(streams, ">"), count, block_ms)
+            )
+            try:
+                seconds, micros = self._line.read()
+            except redis.exceptions.NoPermissionError:  # an ACL file of an earlier version
+                seconds, micros = 0, 0
+            reply = self._line.read()
+        return _entries(reply), int(seconds) * 1000 + int(micros) // 1000
+
     def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
         """Return entries this consumer already holds, with ids greater than ``after``."""
         return self._read({stream: after}, count, None)
 
     def _read(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> list[Entry]:
+        with translated(f"reading as {self.group}"):
+            self._line.send(self._reading_words(places, count, block_ms))
+            reply = self._line.read()
+        return _entries(reply)
+
+    def _reading_words(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> Packed:
         waiting = () if block_ms is None else ("BLOCK", str(block_ms))
         words = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", str(count), *waiting, "STREAMS")
         words += (*(stream.value for stream in places), *places.values())
-        with translated(f"reading as {self.group}"):
-            self._line.send((map(argument, words), len(words)))
-            reply = self._line.read()
-        return [entry for _, entries in streams_of(reply) for entry in entries]
+        return map(argument, words), len(words)
 
     def claim_idle(self, stream: StreamName, idle_ms: int) -> tuple[list[Entry], list[str]]:
         """Take over entries whose holder has not settled them for ``idle_ms``.
@@ -310,6 +330,10 @@ class Call(msgspec.Struct, frozen=True):
     streams: int
     #: What was asked, in order: number of the stream, entries.
     asked: list[tuple[int, Sequence[Verdict]]]
+
+
+def _entries(reply: Any) -> list[Entry]:  # noqa: ANN401 - a plain reply
+    return [entry for _, entries in streams_of(reply) for entry in entries]
 
 
 def _order(verdict: Verdict) -> tuple[int, int]:

@@ -19,6 +19,8 @@ MAX_SETTLE: Final = 500
 MAX_SETTLE_BYTES: Final = 8 * 1024 * 1024
 #: Entry id, verdict and body of the usual case: one output.
 _ONE_OUTPUT: Final = b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n"
+#: Entry id, and what to count it as: the other usual case.
+_DROP: Final = b"$%d\r\n%b\r\n$1\r\nD\r\n%b"
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -61,19 +63,26 @@ def packed_settlement(
     ``keys`` are those that every call has; the streams of the outputs are added to them.
     """
     places: dict[str, int] = {}
-    short: dict[str, bytes] = {}
+    packed_places: dict[str, bytes] = {}
+    counters: dict[str, bytes] = {}
     packed = [b""]
     count = 0
     for verdict in verdicts:
+        entry_id = verdict.entry.entry_id.encode()
         for target, _ in verdict.outputs:
             if target not in places:
                 keys.append(target)
                 places[target] = len(keys)
-                short[target] = argument(f"P{len(keys)}")
+                packed_places[target] = argument(f"P{len(keys)}")
         if len(verdict.outputs) == 1:
             ((target, body),) = verdict.outputs
-            entry_id = verdict.entry.entry_id.encode()
-            packed.append(_ONE_OUTPUT % (len(entry_id), entry_id, short[target], len(body), body))
+            packed.append(_ONE_OUTPUT % (len(entry_id), entry_id, packed_places[target], len(body), body))
+            count += 3
+        elif verdict.kind == "D":
+            counter = counters.get(verdict.counter)
+            if counter is None:
+                counter = counters[verdict.counter] = argument(verdict.counter)
+            packed.append(_DROP % (len(entry_id), entry_id, counter))
             count += 3
         else:
             more = _arguments(verdict, places)
@@ -86,14 +95,9 @@ def packed_settlement(
 
 
 def _arguments(verdict: Verdict, index: dict[str, int]) -> list[str | bytes]:
-    """Return the arguments of one entry, in the general form."""
-    pairs: list[tuple[str, str | bytes]]
-    if verdict.kind == "P":
-        pairs = [(str(index[target]), body) for target, body in verdict.outputs]
-    elif verdict.kind == "X":
-        pairs = list(verdict.letter)
-    else:
-        return [verdict.entry.entry_id, verdict.kind, verdict.counter]
+    """Return the arguments of one entry in the general form: several outputs, none, or a dead letter."""
+    outputs = [(str(index[target]), body) for target, body in verdict.outputs]
+    pairs = outputs if verdict.kind == "P" else verdict.letter
     return [verdict.entry.entry_id, verdict.kind, str(len(pairs)), *(part for pair in pairs for part in pair)]
 
 

@@ -52,24 +52,32 @@ class InOrder:
         """Return whether an entry is held back."""
         return any(one.entry_id == entry.entry_id for one in self._held[entry.stream])
 
-    def release(self, entries: Iterable[Entry], count: int) -> list[Entry]:
+    def release(self, entries: Iterable[Entry], count: int, now_ms: int = 0) -> list[Entry]:
         """Take what was read, up to ``count`` of each wanted stream; return what can be handled now.
 
         The newest millisecond waits until a read has found nothing: another stream may get an entry in it yet.
+        Not when it was over by ``now_ms``, the broker's time before the read: a long queue need not wait.
         """
-        entries = list(entries)
         # A stream that was not read, or filled its share, may have more right behind what we have of it.
         unread = set(self._held).difference(self.wanted())
+        found = False
         for entry in entries:
             self._held[entry.stream].append(entry)
+            found = True
+        holding = {stream: held for stream, held in self._held.items() if held}
+        newest = {stream: self.key(held[-1]) for stream, held in holding.items()}
         frontier = _END
-        for stream, held in self._held.items():
-            if held and (stream in unread or len(held) >= count):
-                frontier = min(frontier, self.key(held[-1]))
-        if entries and len(self._held) > 1:
-            frontier = min(frontier, ((max(entry.order[0] for entry in entries), -1), 0))
+        for stream, held in holding.items():
+            if stream in unread or len(held) >= count:
+                frontier = min(frontier, newest[stream])
+        if found and len(self._held) > 1:
+            open_ms = max(now_ms, *(order[0][0] for order in newest.values()))
+            frontier = min(frontier, ((open_ms, -1), 0))
         out: list[Entry] = []
-        for held in self._held.values():
+        for stream, held in holding.items():
+            if newest[stream] <= frontier:
+                out += held
+                held.clear()
             while held and self.key(held[0]) <= frontier:
                 out.append(held.popleft())
-        return sorted(out, key=self.key)
+        return sorted(out, key=self.key) if len(holding) > 1 else out

@@ -68,7 +68,7 @@ class Memory:
     def _forget(self) -> None:
         self._order = InOrder(self._handler.reads)
         self._places: dict[StreamName, str] = dict.fromkeys(self._handler.reads, START)
-        self._answers: dict[str, Outcome] = {}
+        self._answers: dict[tuple[StreamName, str], Outcome] = {}
         self._epoch = ""
         self._changed = self._ready = False
         self._next_keep = 0.0
@@ -95,7 +95,8 @@ class Memory:
     def read_new(self, count: int, block_ms: int) -> list[Entry]:
         """Return entries that no consumer has had, of all streams in the order of their ids."""
         wait = _TURN_MS if self._order.waits else block_ms
-        entries = self._order.release(self._reader.read_new(count, wait, self._order.wanted()), count)
+        found, now_ms = self._reader.read_new_dated(count, wait, self._order.wanted())
+        entries = self._order.release(found, count, now_ms)
         for entry in entries:
             self._places[entry.stream] = entry.entry_id
         self._changed = self._changed or bool(entries)
@@ -110,7 +111,7 @@ class Memory:
         return [self._answer(delivery) for delivery in deliveries]
 
     def _answer(self, delivery: Delivery) -> Outcome:
-        place = f"{delivery.stream}/{delivery.entry_id}"
+        place = delivery.stream, delivery.entry_id
         known = self._answers.get(place)
         if known is not None:
             return known
@@ -123,7 +124,7 @@ class Memory:
     def settled(self, verdicts: Sequence[Verdict]) -> None:
         """Hear that these entries will not come again."""
         for verdict in verdicts:
-            self._answers.pop(verdict.entry.place, None)
+            self._answers.pop((verdict.entry.stream, verdict.entry.entry_id), None)
 
     def skip(self, entry: Entry) -> None:
         """Hear that an entry kills the process: it must not be handled again at the next start either."""
@@ -244,7 +245,8 @@ class Memory:
             )
             return
         if settled or isinstance(outcome, Retry):
-            self._answers.pop(entry.place, None)  # else its holder is gone, and we shall have to answer for it
+            # Else its holder is gone, and we shall have to answer for it.
+            self._answers.pop((entry.stream, entry.entry_id), None)
             recent.remember([delivery.event.event_id])
 
     def _tell_gap(self, stream: StreamName, place: Place, reach: Reach, found: int) -> None:

@@ -24,11 +24,12 @@ def roles() -> list[Role]:
     ]
     # `dsmil up` runs every service under the one address it was given, so its user needs what all of them need.
     union: dict[Grant, None] = dict.fromkeys(grant for role in (*own, *others) for grant in role.grants)
+    keyless = ("unwatch", "function|load", "function|list", "config|get", "acl|load")
     admin = Role(
         name="admin",
         about="`dsmil init`, `dsmil up`",
         grants=(*preparing(), *union),
-        keyless=("info", "multi", "exec", "unwatch", "function|load", "function|list", "config|get", "acl|load"),
+        keyless=tuple(dict.fromkeys((*(word for role in (*own, *others) for word in role.keyless), *keyless))),
     )
     return [*own, *others, admin]
 
@@ -36,8 +37,9 @@ def roles() -> list[Role]:
 def _service(part: Any) -> Role:  # noqa: ANN401 - a class that some file offers
     about = f"`dsmil run {part.name}`"
     if hasattr(part, "handle"):
-        grants = consuming(part.name, part.reads, part.writes, remembers=issubclass(part, Remembering))
-        return Role(name=part.name, about=about, grants=grants)
+        remembers = issubclass(part, Remembering)
+        grants = consuming(part.name, part.reads, part.writes, remembers=remembers)
+        return Role(name=part.name, about=about, grants=grants, keyless=("time",) if remembers else ())
     return Role(name=part.name, about=about, grants=part.grants(), keyless=getattr(part, "keyless", ()))
 
 
