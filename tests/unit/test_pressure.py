@@ -44,7 +44,7 @@ def test_the_fullest_memory_decides(broker: float, store: float, before: Level) 
 
 
 @given(st.lists(st.integers(76, 90).map(lambda percent: percent / 100), max_size=30))
-def test_once_shut_the_door_opens_at_80_percent_and_not_before(shares: list[float]) -> None:
+def test_once_shut_the_door_opens_at_83_percent_and_not_before(shares: list[float]) -> None:
     level, shut = int(Level.OPEN), False
     for share in shares:
         shut = share >= 0.85 or (shut and share > REOPEN)

@@ -38,8 +38,9 @@ class Level(IntEnum):
     REFUSE = 85
 
 
-#: Once refused, producers wait until it has fallen to this, so that the door does not flutter.
-REOPEN: Final = 0.80
+#: Once refused, producers wait until it has fallen to this, so that the door does not flutter. Each hundredth is
+#: some thousand entries that the slowest reader has to settle first: they wait no longer than is needed for that.
+REOPEN: Final = 0.83
 #: The broker's memory, which trimming frees. A full store (the other one) shuts no door: it delays rows, never
 #: events, its file does not shrink by itself, and its retention keeps it at 80 %.
 _BROKER: Final = "broker"
