@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections import Counter
 from pathlib import Path
 
 from dsmil.errors import EventInvalid
+from dsmil.events.model import Event
 from dsmil.sources import _auditd, _syslog
+from dsmil.sources._feed import RawRecord, Reader
+from dsmil.sources.wazuh import Wazuh
 
 #: Decoders of which not every line is syslog or an audit record -> lines read. Each other one is read whole.
 PARTLY = {
@@ -69,6 +73,35 @@ def test_the_share_of_each_decoder_is_pinned(fixtures: Path) -> None:
         print(f"{decoder or '(none)':28} {read[decoder]:4} of {total[decoder]:4}")  # noqa: T201 - the share is the report
     assert sum(total.values()) == 1150
     assert {name: read[name] for name in total if read[name] < total[name]} == PARTLY
+
+
+def test_json_lines_are_read_as_the_manager_archives_them(fixtures: Path) -> None:
+    """Each JSON sample is what the manager puts under ``data``; four are not JSON as they stand there."""
+    reader = Reader(Wazuh())
+    kinds: dict[str, list[Event]] = {}
+    broken = 0
+    for decoder, line in samples(fixtures / "wazuh_rule_tests/tests"):
+        if decoder not in {"json", "json-msgraph"}:
+            continue
+        head = b'{"timestamp":"2024-01-01T00:00:00.000+0000","location":"x","decoder":{"name":"json"}'
+        raw = b'%b,"data":%b,"full_log":%b}' % (head, line.encode(), json.dumps(line).encode())
+        try:
+            event = reader.event(RawRecord(raw, "archives.json:1"), 1_750_000_000.0)
+        except EventInvalid as exc:
+            broken += exc.cause == "malformed_json"
+            continue
+        data = event.payload["data"]
+        assert data == json.loads(line)
+        kinds.setdefault(data.get("integration") or next(iter(data)), []).append(event)
+    told = {kind: sum(bool(event.entities) for event in events) for kind, events in kinds.items()}
+    assert (sum(map(len, kinds.values())), broken) == (565, 4), "of 569"
+    assert {kind: told[kind] for kind in ("win", "github", "docker", "metadata", "ClientIP")} == {
+        "win": 141,
+        "github": 324,
+        "docker": 14,
+        "metadata": 15,
+        "ClientIP": 14,
+    }
 
 
 def test_known_programs_are_named(fixtures: Path) -> None:
