@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,32 @@ def test_any_text_fits(text: str, width: int, height: int) -> None:
     lines = printed(view(text), Frame(width=width, height=height)).split("\n")
     assert len(lines) == height
     assert {cell_len(line) for line in lines} == {width}
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_what_is_left_out_is_what_is_well(width: int) -> None:
+    """On a small terminal the queue that grows and the part that died must not be among "... more"."""
+    idle = Group(name="idle", lag=0, pending=0, out_per_s=0.0, curve=[])
+    late = msgspec.structs.replace(idle, name="late", lag=7)
+    streams = [Stream(name=f"S{n}", length=0, in_per_s=0.0, groups=[idle, idle]) for n in range(9)]
+    streams[-1].groups.append(late)
+    well = Part(
+        device=1,
+        name="well",
+        service="well",
+        state="ACTIVE",
+        alive=True,
+        age_s=1.0,
+        per_s=0.0,
+        dead=0,
+        memory_mb=1.0,
+        problems="",
+    )
+    ill, gone = (msgspec.structs.replace(well, service=name) for name in ("ill", "gone"))
+    parts = [*[well] * 20, msgspec.structs.replace(ill, problems="x"), msgspec.structs.replace(gone, alive=False)]
+    shown = printed(view(streams=streams, parts=parts), Frame(width=width, height=24))
+    assert "more" in shown
+    assert all(word in shown for word in ("S8", "late", "ill", "gone"))
 
 
 @given(st.text(max_size=50), st.integers(0, 60))

@@ -148,12 +148,18 @@ def _body(view: View, frame: Frame, room: int | None) -> list[Text]:
         half = (frame.width - 2) // 2
         left, right = _streams(view.streams, half), _parts(view.parts, half)
         most = None if room is None else max(room - _LEAST_EVENTS - 2 * len(gap), 2)
+        if most is not None and len(left) > most:
+            left = _streams(_behind_first(view.streams), half)
+        if most is not None and len(right) > most:
+            right = _parts(_troubled_first(view.parts), half)
         tables = _beside(_short(left, most, half), _short(right, most, half), half)
     else:
         left, right = _streams(view.streams, frame.width), _parts(view.parts, frame.width)
         spare = None if room is None else max(room - _LEAST_EVENTS - 3 * len(gap), 4)
         if spare is not None and len(left) + len(right) > spare:
             share = max(min(len(right), spare // 2), spare - len(left))
+            left = _streams(_behind_first(view.streams), frame.width)
+            right = _parts(_troubled_first(view.parts), frame.width)
             left, right = _short(left, spare - share, frame.width), _short(right, share, frame.width)
         tables = [*left, *gap, *right]
     lines = [*gap, *tables, *gap]
@@ -161,6 +167,21 @@ def _body(view: View, frame: Frame, room: int | None) -> list[Text]:
     if frame.help:
         return [*lines, Text("help", style="bold"), *map(Text, _HELP)]
     return [*lines, *_events(view.events.get(frame.pick, []), frame, rest)]
+
+
+def _behind_first(streams: Sequence[Stream]) -> list[Stream]:
+    """Return streams and their groups, those with the longest queue first: what is left out is what is well."""
+
+    def behind(group: Group) -> int:
+        return -((group.lag or 0) + (group.pending or 0))
+
+    ordered = [msgspec.structs.replace(one, groups=sorted(one.groups, key=behind)) for one in streams]
+    return sorted(ordered, key=lambda one: min(map(behind, one.groups), default=1))
+
+
+def _troubled_first(parts: Sequence[Part]) -> list[Part]:
+    """Return parts, those in trouble first."""
+    return sorted(parts, key=lambda part: part.alive and not part.problems)
 
 
 def _short(lines: list[Text], most: int | None, width: int) -> list[Text]:
