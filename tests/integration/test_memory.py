@@ -40,6 +40,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def chained(bus: RedisStreamsClient) -> list[str]:
     """Return what the chain must have said, from what the streams hold."""
+    return sorted(links(bus))  # outputs of one batch come stream by stream
+
+
+def links(bus: RedisStreamsClient) -> list[str]:
+    """Return it in the order in which it was to be said."""
     entries = []
     for rank, stream in enumerate(BOTH):
         entries += [(_order(i), rank, event) for i, event in bus.read(stream, count=10_000)]
@@ -48,7 +53,7 @@ def chained(bus: RedisStreamsClient) -> list[str]:
         if not event.payload.get("do"):
             digest = link(digest, event)
             said.append(digest.hex())
-    return sorted(said)  # outputs of one batch come stream by stream
+    return said
 
 
 def _order(entry_id: str) -> tuple[int, ...]:
@@ -310,6 +315,51 @@ def test_a_cut_line_does_not_count_anything_twice(bus: RedisStreamsClient, setti
     assert said(bus) == chained(bus)
     settled = bus.client.hgetall(ledger_key("L3_OUT", Chain.name))
     assert int(settled[b"published"]) == bus.client.xlen("L3_OUT")
+
+
+class Recalling(Chain):
+    """Counts how often it was given a memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recalled = 0
+
+    def recall(self, memory: bytes) -> None:
+        self.recalled += 1
+        super().recall(memory)
+
+
+def test_a_lost_line_costs_no_catching_up(
+    bus: RedisStreamsClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that stops for seconds again and again must not make it read everything anew each time."""
+    monkeypatch.setattr(remembering_module, "KEEP_EVERY_S", 3600.0)
+    handler = Recalling()
+    with Running(Runner(handler, settings)):
+        for _ in range(5):
+            feed(bus, 6)
+            until(lambda: len(said(bus)) >= len(chained(bus)))
+            bus.client.client_kill_filter(_type="normal", skipme=True)
+        feed(bus, 6)
+        until(lambda: len(said(bus)) >= len(chained(bus)))
+    assert said(bus) == chained(bus)
+    assert handler.recalled == 1, "at the start"
+
+
+def test_a_broker_that_lost_its_newest_entry_makes_it_remember_anew(
+    bus: RedisStreamsClient, settings: Settings
+) -> None:
+    handler = Recalling()
+    with Running(Runner(handler, settings)):
+        feed(bus, 6)
+        until(lambda: len(said(bus)) >= len(chained(bus)))
+        lost = bus.client.pipeline()
+        lost.xdel("L3_OUT", _last(bus, StreamName.L3_OUT))
+        lost.client_kill_filter(_type="normal", skipme=True)
+        lost.execute()
+        feed(bus, 6)
+        until(lambda: links(bus)[-1] in said(bus), what="what follows from what is there")
+    assert handler.recalled > 1
 
 
 def test_streams_are_merged_by_their_ids_and_none_runs_ahead() -> None:

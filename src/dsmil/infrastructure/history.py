@@ -75,6 +75,12 @@ class History:
                 return
             after = page[-1].entry_id
 
+    def has(self, stream: StreamName, entry_id: str) -> bool:
+        """Return whether an entry is there: neither trimmed nor lost."""
+        with translated(f"looking for {stream}/{entry_id}"):
+            found: Any = self._reading.xrange(stream, entry_id, entry_id, count=1)
+        return bool(found)
+
     def following(self, stream: StreamName, after: str) -> Entry | None:
         """Return the first entry behind ``after``; None when there is none yet."""
         with translated(f"looking ahead in {stream}"):

@@ -4,6 +4,10 @@ The streams are the truth. At a start the kept memory is taken up, and every ent
 then is handled once more, in the same order: those that were settled without their outputs, those still pending
 with them. So it makes no difference when the process died. What a handler has answered and was not yet settled is
 answered the same when it comes again, without asking the handler, whose memory contains it already.
+
+When only the line to the broker was lost, what the handler remembers is still right, and only what it was given
+since its last answer is read again: a broker that stops for seconds again and again must not cost a catching up
+each time.
 """
 
 from __future__ import annotations
@@ -68,9 +72,13 @@ class Memory:
     def _forget(self) -> None:
         self._order = InOrder(self._handler.reads)
         self._places: dict[StreamName, str] = dict.fromkeys(self._handler.reads, START)
-        self._answers: dict[tuple[StreamName, str], Outcome] = {}
+        #: What was answered and is not known to be settled, with the id of the event.
+        self._answers: dict[tuple[StreamName, str], tuple[Outcome, str]] = {}
+        #: Last entry that the handler has answered, by stream; those before it are in its memory, or held.
+        self._answered: dict[StreamName, str] = dict.fromkeys(self._handler.reads, START)
         self._epoch = ""
-        self._changed = self._ready = False
+        #: Whether the handler's memory is that of ``_answered``, and whether it has caught up with the streams.
+        self._begun = self._ready = self._changed = False
         self._next_keep = 0.0
 
     def bind(self, client: redis.Redis, reader: GroupReader) -> None:
@@ -114,10 +122,11 @@ class Memory:
         place = delivery.stream, delivery.entry_id
         known = self._answers.get(place)
         if known is not None:
-            return known
+            return known[0]
         outcomes = self._handler.handle([delivery])
         if len(outcomes) == 1 and not isinstance(outcomes[0], Retry):
-            self._answers[place] = outcomes[0]
+            self._answers[place] = outcomes[0], delivery.event.event_id
+            self._answered[delivery.stream] = delivery.entry_id
             self._changed = True
         return outcomes[0] if len(outcomes) == 1 else cast("Any", outcomes)
 
@@ -165,15 +174,25 @@ class Memory:
     def recall(self, recent: RecentIds, alone: Callable[[Entry], None], stop: threading.Event) -> None:
         """Take up what was kept and catch up with the group; done again after every trouble with the broker.
 
-        ``recent`` is empty and learns which events were handled; ``alone`` handles and settles an entry that this
-        consumer holds.
+        ``recent`` learns which events were handled; ``alone`` handles and settles an entry that this consumer
+        holds.
         """
-        self._forget()
-        self._epoch = broker_epoch(self._client)
-        self.problem = "catching up with the streams"
+        epoch = broker_epoch(self._client)
         reaches = {stream: self._history.reach(stream) for stream in self._handler.reads}
-        kept = self._take_up(reaches)
+        self._ready = False
+        if self._is_right(epoch):
+            self._order = InOrder(self._handler.reads)
+            kept = {stream: Place(last, -1) for stream, last in self._answered.items()}
+        else:
+            self._forget()
+            recent.forget()
+            self._epoch = epoch
+            kept = self._take_up(reaches)
+            self._answered = {stream: place.entry_id for stream, place in kept.items()}
+            self._begun = True
+        self.problem = "catching up with the streams"
         held = {stream: self._history.pending(stream) for stream in self._handler.reads}
+        self._let_go(held, recent)
         counts = dict.fromkeys(self._handler.reads, 0)
         deadly = self._file.skipped() if self._file is not None else []
         self._places = {stream: place.entry_id for stream, place in kept.items()}
@@ -191,11 +210,11 @@ class Memory:
             if holder == self._reader.consumer and frontier is not None and self._order.key(entry) > frontier:
                 self._order.hold(entry)
                 continue
-            self._places[entry.stream] = entry.entry_id
             if holder == self._reader.consumer:
                 alone(entry)
             elif entry.place not in deadly:
                 self._once_more(entry, recent, settled=holder is None)
+            self._places[entry.stream] = entry.entry_id
         for stream, reach in reaches.items():
             if not self._order.held(stream):
                 self._places[stream] = reach.last_id
@@ -205,6 +224,22 @@ class Memory:
         self._changed = True
         if any(counts.values()):
             self._log.info("memory.caught_up", entries={stream.value: n for stream, n in counts.items()})
+
+    def _is_right(self, epoch: str) -> bool:
+        """Return whether what the handler remembers is of the data that the broker has now.
+
+        A broker that came back without its newest data has lost the entry that was answered last.
+        """
+        if not self._begun or epoch != self._epoch:
+            return False
+        answered = [(stream, last) for stream, last in self._answered.items() if last != START]
+        return all(self._history.has(stream, last) for stream, last in answered)
+
+    def _let_go(self, held: dict[StreamName, dict[str, str]], recent: RecentIds) -> None:
+        """Forget answers of entries that nobody holds: they were settled, and only the word of it was lost."""
+        for stream, entry_id in [place for place in self._answers if place[1] not in held[place[0]]]:
+            _, event_id = self._answers.pop((stream, entry_id))
+            recent.remember([event_id])
 
     def _take_up(self, reaches: dict[StreamName, Reach]) -> dict[StreamName, Place]:
         """Give the handler what was kept, or a blank memory; return the places it is of."""

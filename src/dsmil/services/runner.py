@@ -188,7 +188,6 @@ class Runner(PlainPart):
         """Handle what this consumer already holds: after a death one by one, after a lost line in batches."""
         self._waiting.clear()
         if self._memory:
-            self._settler.recent.forget()
             self._memory.recall(self._settler.recent, lambda entry: self._alone(entry, counted=alone), self._stop)
         for stream in self._handler.reads:
             after = "0"
