@@ -25,4 +25,4 @@ def test_broker_frozen(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> No
             frozen_broker(rig, row, seconds)
         row.note = f"{len(load.accepted)} entries, {load.failures} calls without an answer"
         assert load.failures, "the freeze was too short to be noticed"
-        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER)))
+        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER), drain_s=tier.pick(30, 300)))

@@ -32,4 +32,4 @@ def test_bad_line(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> None:
         assert all(injected.values()), injected
         row.injected = sum(injected.values())
         row.note = f"{len(load.accepted)} entries, {', '.join(f'{n} {k}' for k, n in injected.items())}"
-        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER)))
+        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER), drain_s=tier.pick(30, 300)))
