@@ -22,6 +22,7 @@ from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.settling import Verdict
 from dsmil.services.letters import dead_letter
+from dsmil.services.pace import Pace
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.remembering import Memory
 from dsmil.services.retry import Waiting, pause
@@ -46,10 +47,9 @@ _CLAIM_EVERY_S: Final = 10.0
 _RETRY_LONGEST_S: Final = 30.0
 #: Entries that may wait for a retry before no new ones are read.
 _MAX_WAITING: Final = 10_000
-#: A batch of fewer entries is followed by a short rest, in which the next ones gather: a thousand events a second
-#: would else be a thousand batches. Who comes alone is not kept waiting.
-_FEW: Final = 4
-_REST_S: Final = 0.002
+#: Rest between two batches at a small load. What a handler with a memory finds takes several events anyway.
+_REST_S: Final = 0.01
+_LONG_REST_S: Final = 0.04
 
 
 class Runner(PlainPart):
@@ -66,6 +66,7 @@ class Runner(PlainPart):
         self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
         self._memory = Memory.of(handler, settings, clock)
         self._waiting = Waiting()
+        self._pace = Pace(_REST_S if self._memory is None else _LONG_REST_S)
         self._next_claim = 0.0
         self._problem = STARTING
         self._log = log.get(handler.name)
@@ -173,8 +174,9 @@ class Runner(PlainPart):
         self._settler.begin(verdicts)
         if not ahead:
             self._settler.finish()
-            if len(entries) < _FEW:
-                time.sleep(_REST_S)
+            rest_s = self._pace.rest_s(len(entries), self._clock())
+            if rest_s:
+                time.sleep(rest_s)
         return ahead
 
     def _block_ms(self, now: float) -> int:

@@ -57,7 +57,7 @@ _MOST_PRODUCERS: Final = 10_000
 #: With fewer entries than this in hand it lets more of them come, so that a small load does not pay for a
 #: transaction an event. Who waits for rows waits that much longer; nobody else does.
 _PLENTY: Final = 250
-_GATHER_S: Final = 0.04
+_GATHER_S: Final = 0.1
 #: How often rows are looked at for their age; bytes are looked at after every batch.
 _RETENTION_EVERY_S: Final = 5.0
 #: Chunks deleted between two reads, more rows than these can add: a store at its limit must not outgrow it.

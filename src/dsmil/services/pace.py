@@ -1,0 +1,36 @@
+"""How long a reader rests between two batches, so that a small load does not pay for a round trip an event."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+#: Below this many entries a second the load is small, and each batch is followed by a long rest.
+_SMALL_PER_S: Final = 2000.0
+#: The rate is that of about the last this many seconds.
+_WINDOW_S: Final = 0.02
+#: Above it, a batch of fewer entries than this is followed by a short rest.
+_FEW: Final = 4
+_SHORT_S: Final = 0.001
+
+
+class Pace:
+    """Knows how fast entries come, by an average whose weights fade exponentially."""
+
+    def __init__(self, long_s: float) -> None:
+        """Begin as after a long silence; ``long_s`` is the rest at a small load, seconds."""
+        self._long_s = long_s
+        self._per_s = 0.0
+        self._seen = -math.inf
+
+    def rest_s(self, entries: int, now: float) -> float:
+        """Return how long to rest after a batch, seconds; ``now`` is a monotonic time, seconds.
+
+        Who comes alone is not kept waiting: the rest follows the batch.
+        """
+        elapsed = max(now - self._seen, 1e-9)
+        self._seen = now
+        self._per_s += (entries / elapsed - self._per_s) * -math.expm1(-elapsed / _WINDOW_S)
+        if self._per_s < _SMALL_PER_S:
+            return self._long_s
+        return _SHORT_S if entries < _FEW else 0.0
