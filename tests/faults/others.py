@@ -19,8 +19,9 @@ _COPIES_APART: Final = 10_000_000
 
 
 def janitor(rig: Rig) -> Slot:
-    """Run the janitor, and the correlators with it: it keeps what any service has not read."""
-    rig.crew.add("correlate", "run", *correlator_classes(), "--metrics-port", "0")
+    """Run the janitor, and the correlators where no detector runs them: it keeps what any service has not read."""
+    if "detect-0" not in rig.crew.slots:
+        rig.crew.add("correlate", "run", *correlator_classes(), "--metrics-port", "0")
     return rig.crew.add("janitor", "run", "janitor", "--metrics-port", "0")
 
 

@@ -34,7 +34,7 @@ _MB: Final = 1 << 20
 def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """``door``: producers that ask. ``limit``: also one that does not ask and fills memory to its very end."""
     with make_rig() as rig:
-        rig.client.config_set("maxmemory", str(tier.pick(48, 512) * _MB))
+        rig.client.config_set("maxmemory", str(tier.pick(48, 256) * _MB))
         log = rig.folder / "eve.json"
         lines = write(log, 1, 100)
         with Witness(rig):
@@ -43,11 +43,11 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
             janitor(rig)
             ingest = rig.crew.add("ingest", "ingest", "suricata-eve", str(log), "--follow")
             load = producer(rig, rate=tier.pick(20_000, 40_000), most=500)
-            for _ in range(tier.pick(2, 10)):
+            for _ in range(tier.pick(2, 4)):
                 rig.flowing()
                 for reader in readers:
                     reader.freeze()
-                until(lambda: heard(rig.client).level >= Level.REFUSE, 60, "the door to be shut")
+                until(lambda: heard(rig.client).level >= Level.REFUSE, tier.pick(60, 240), "the door to be shut")
                 lines = write(log, lines, 2000)
                 failures = load.failures
                 until(lambda failures=failures: load.failures > failures, 10, "a refusal")  # type: ignore[misc]
