@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pytest
 import redis
 from tests.faults import checker
+from tests.faults.load import Load
 from tests.faults.others import janitor, log_of, producer
 from tests.faults.report import Row, Tier
 from tests.faults.rig import Rig
@@ -34,7 +36,7 @@ _MB: Final = 1 << 20
 def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """``door``: producers that ask. ``limit``: also one that does not ask and fills memory to its very end."""
     with make_rig() as rig:
-        rig.client.config_set("maxmemory", str(tier.pick(48, 256) * _MB))
+        rig.client.config_set("maxmemory", str(tier.pick(48, 128) * _MB))
         log = rig.folder / "eve.json"
         lines = write(log, 1, 100)
         with Witness(rig):
@@ -43,7 +45,7 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
             janitor(rig)
             ingest = rig.crew.add("ingest", "ingest", "suricata-eve", str(log), "--follow")
             load = producer(rig, rate=tier.pick(20_000, 40_000), most=500)
-            for _ in range(tier.pick(2, 4)):
+            for _ in range(tier.pick(2, 3)):
                 rig.flowing()
                 for reader in readers:
                     reader.freeze()
@@ -60,7 +62,7 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
                 started, accepted = time.monotonic(), len(load.accepted)
                 for reader in readers:
                     reader.thaw()
-                until(lambda accepted=accepted: len(load.accepted) > accepted, 120, "a producer to be let in")  # type: ignore[misc]
+                until(partial(_let_in, load, accepted), tier.pick(120, 600), "a producer to be let in")
                 row.recovered(time.monotonic() - started)
             info: Any = rig.client.info()
             row.note = f"{len(load.accepted)} entries, {load.failures} refusals"
@@ -69,8 +71,12 @@ def test_memory_full(make_rig: Callable[..., Rig], tier: Tier, row: Row, foreign
             wanted = set(range(1, lines))
             # Before the services are stopped: an ingest that was refused tries again after a pause.
             until(lambda: {r[0] for r in checker.rows(rig.settings, _FLOWS)} == wanted, 120, "every line")
-            row.judge(rig.finish(load, drain_s=120))
+            row.judge(rig.finish(load, drain_s=tier.pick(120, 600)))
         assert (row.recovery_s or 0) <= tier.pick(10 * NORMAL_S, NORMAL_S)
+
+
+def _let_in(load: Load, accepted: int) -> bool:
+    return len(load.accepted) > accepted
 
 
 _FLOWS: Final = "SELECT DISTINCT payload ->> '$.flow_id' FROM raw_events_fast WHERE source = 'suricata'"
@@ -78,8 +84,6 @@ _FLOWS: Final = "SELECT DISTINCT payload ->> '$.flow_id' FROM raw_events_fast WH
 
 def _fill(rig: Rig) -> dict[int, str]:
     """Add entries as a program that knows no door, until the broker itself refuses; return what it took."""
-    from tests.faults.load import Load
-
     maker = Load(rig.settings, rig.chance)
     # Far from the numbers of the other producer, and of an earlier round.
     copies = maker._copies = 50_000_000 + rig.chance.randrange(1000) * 1_000_000

@@ -40,7 +40,7 @@ def test_consumer_off(make_rig: Callable[..., Rig], tier: Tier, row: Row) -> Non
         detector.thaw()
         row.recovered(rig.flowing())
         row.note = f"{len(load.accepted)} entries"
-        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER), drain_s=tier.pick(60, 1200)))
+        row.judge(rig.finish(load, hops=(DETECTOR, ROUTER), drain_s=tier.pick(60, 3600)))
         assert not int(rig.client.hget("dsmil:ledger:L3_IN:l3-suricata-alert", "lost") or 0)
 
 
