@@ -98,7 +98,9 @@ class Lens:
             )
         if min == "-" and not self._witness.done:
             self._witness.finish()
-        notes = [copy for copy in self._witness.seen[stream] if copy.number not in self.without]
+        notes = self._witness.seen[stream]
+        if self.without:  # else every page would cost a walk through all of them
+            notes = [copy for copy in notes if copy.number not in self.without]
         first = 0 if min == "-" else int(min.lstrip("(").partition("-")[0]) + 1
         return [
             (b"%d-0" % n, {b"event": json.dumps({"event_id": c.event_id, "payload": {"copy": c.number}}).encode()})
