@@ -33,7 +33,7 @@ def test_at_a_small_load_every_batch_is_followed_by_the_long_rest(per_s: float) 
 def test_a_larger_load_is_noticed_within_three_batches_and_not_kept_waiting(per_s: float) -> None:
     rests = _rests(per_s, 5.0)
     assert rests[0] == _LONG_S
-    assert max(rests[3:]) < 0.002
+    assert max(rests[3:]) <= 0.002
 
 
 def test_behind_a_full_batch_there_is_no_rest() -> None:
@@ -54,4 +54,4 @@ def test_the_long_rest_returns_when_the_load_is_over() -> None:
 def test_two_batches_at_one_instant_are_no_trouble() -> None:
     pace = Pace(_LONG_S)
     pace.rest_s(1, 5.0)
-    assert pace.rest_s(1, 5.0) in {_LONG_S, 0.001, 0.0}
+    assert pace.rest_s(1, 5.0) in {_LONG_S, 0.002, 0.0}

@@ -11,7 +11,7 @@ _SMALL_PER_S: Final = 2000.0
 _WINDOW_S: Final = 0.02
 #: Above it, a batch of fewer entries than this is followed by a short rest.
 _FEW: Final = 4
-_SHORT_S: Final = 0.001
+_SHORT_S: Final = 0.002
 
 
 class Pace:
