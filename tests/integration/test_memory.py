@@ -347,8 +347,9 @@ def test_a_lost_line_costs_no_catching_up(
 
 
 def test_a_broker_that_lost_its_newest_entry_makes_it_remember_anew(
-    bus: RedisStreamsClient, settings: Settings
+    bus: RedisStreamsClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remembering_module, "KEEP_EVERY_S", 3600.0)  # what is kept is judged by its place
     handler = Recalling()
     with Running(Runner(handler, settings)):
         feed(bus, 6)
