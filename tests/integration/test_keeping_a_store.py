@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import pytest
 from tests.integration.recorded_release import rows
 
 from dsmil.config import Settings
+from dsmil.errors import StoreUnavailable
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure import snapshots as snapshots_module
 from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.pressure import announce, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
-from dsmil.infrastructure.snapshots import Snapshots
+from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.trimming import saved_positions
 from dsmil.services import snapshot_keeper as keeper_module
@@ -281,6 +284,27 @@ def test_trouble_with_snapshots_stays_visible_until_one_is_taken(
         seen = len(looks)
         until(lambda: len(looks) > seen + 2)
         assert "must stay" in writer.vitals().checks["snapshots"]
+
+
+def test_a_snapshot_that_met_a_wiped_store_is_tried_again_soon(
+    bus: RedisStreamsClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer makes the store anew within a second: half a minute of "unhealthy" would be a false alarm."""
+    monkeypatch.setattr(keeper_module, "_AGAIN_S", 1000.0)
+    take, failed = Snapshots.take, threading.Event()
+
+    def once_gone(snapshots: Snapshots, stop: Callable[[], bool]) -> Snapshot | None:
+        if not failed.is_set():
+            failed.set()
+            raise StoreUnavailable("opening hotpath.db: FileNotFoundError")
+        return take(snapshots, stop)
+
+    monkeypatch.setattr(Snapshots, "take", once_gone)
+    publish(bus, 5)
+    writer = StoreWriter(settings, snapshot_every_s=0.0)
+    with Running(writer):
+        assert failed.wait(20)
+        until(lambda: of(settings).paths() and not writer.vitals().checks["snapshots"])
 
 
 def test_a_position_that_somebody_else_moved_is_taken_up_from_there(

@@ -15,6 +15,7 @@ from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.store_place import store_name
 from dsmil.infrastructure.trimming import save_position
+from dsmil.services.retry import pause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ _QUIET_S: Final = 3600.0
 _LOOK_S: Final = 2.0
 #: How long the last snapshot may take when the process is to stop.
 LAST_S: Final = 6.0
+#: Longest wait after one that could not be taken.
 _AGAIN_S: Final = 30.0
 
 
@@ -55,6 +57,8 @@ class SnapshotKeeper:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._log = log.get("snapshots")
         self._next_try = 0.0
+        #: How often in a row none could be taken.
+        self._failures = 0
         #: When we took the last one, by a clock that nobody sets.
         self._taken: float | None = None
         self._took_s = 0.0
@@ -91,10 +95,14 @@ class SnapshotKeeper:
                 except Unavailable as exc:
                     if isinstance(exc, StoreDamaged):
                         self.damage = str(exc)
+                    wait = _LOOK_S
                     if isinstance(exc, StoreUnavailable):
                         self.problem = str(exc)
-                        self._next_try = time.monotonic() + _AGAIN_S
-                    self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=_AGAIN_S)
+                        # Soon at first: a store that was wiped is made anew within a second.
+                        self._failures += 1
+                        wait = pause(self._failures, _AGAIN_S)
+                        self._next_try = time.monotonic() + wait
+                    self._log.warning("snapshots.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                     client.connection_pool.disconnect()
                 self._stop.wait(_LOOK_S)
 
@@ -103,7 +111,7 @@ class SnapshotKeeper:
         if time.monotonic() >= self._next_try and self._due(newest, client):
             started = time.monotonic()
             taken = self._snapshots.take(self._stop.is_set)
-            self.problem = ""
+            self.problem, self._failures = "", 0
             if taken is not None:
                 self._taken = time.monotonic()
                 self._took_s = self._taken - started
