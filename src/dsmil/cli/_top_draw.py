@@ -14,7 +14,7 @@ from dsmil.cli._top_cells import Column, bars, count, cut, fitted, heading, line
 from dsmil.cli._top_model import CURVE_POINTS, Alarm, Group, Part, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dsmil.cli._top_model import View
 
@@ -144,23 +144,23 @@ def _letters(view: View) -> Text:
 def _body(view: View, frame: Frame, room: int | None) -> list[Text]:
     gap = [Text()] if frame.height is None or frame.height >= _TALL else []
     wide = frame.width >= _WIDE
+    width = (frame.width - 2) // 2 if wide else frame.width
+    left, right = _streams(view.streams, width), _parts(view.parts, width)
+
+    def shorter(most_left: int | None, most_right: int | None) -> tuple[list[Text], list[Text]]:
+        return (
+            _short(left, most_left, width, lambda: _streams(_behind_first(view.streams), width)),
+            _short(right, most_right, width, lambda: _parts(_troubled_first(view.parts), width)),
+        )
+
     if wide:
-        half = (frame.width - 2) // 2
-        left, right = _streams(view.streams, half), _parts(view.parts, half)
         most = None if room is None else max(room - _LEAST_EVENTS - 2 * len(gap), 2)
-        if most is not None and len(left) > most:
-            left = _streams(_behind_first(view.streams), half)
-        if most is not None and len(right) > most:
-            right = _parts(_troubled_first(view.parts), half)
-        tables = _beside(_short(left, most, half), _short(right, most, half), half)
+        tables = _beside(*shorter(most, most), width)
     else:
-        left, right = _streams(view.streams, frame.width), _parts(view.parts, frame.width)
         spare = None if room is None else max(room - _LEAST_EVENTS - 3 * len(gap), 4)
         if spare is not None and len(left) + len(right) > spare:
             share = max(min(len(right), spare // 2), spare - len(left))
-            left = _streams(_behind_first(view.streams), frame.width)
-            right = _parts(_troubled_first(view.parts), frame.width)
-            left, right = _short(left, spare - share, frame.width), _short(right, share, frame.width)
+            left, right = shorter(spare - share, share)
         tables = [*left, *gap, *right]
     lines = [*gap, *tables, *gap]
     rest = _NO_LIMIT_EVENTS if room is None else max(room - len(lines) - 1, 0)
@@ -184,11 +184,12 @@ def _troubled_first(parts: Sequence[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: part.alive and not part.problems)
 
 
-def _short(lines: list[Text], most: int | None, width: int) -> list[Text]:
-    """Return a table in at most so many lines, saying how many are left out."""
+def _short(lines: list[Text], most: int | None, width: int, urgent: Callable[[], list[Text]]) -> list[Text]:
+    """Return a table in at most so many lines; a cut one begins with what is ``urgent`` and says what it lacks."""
     if most is None or len(lines) <= most:
         return lines
-    return [*lines[: max(most - 1, 0)], fitted(Text(f"... {len(lines) - most + 1} more", style="dim"), width)]
+    left_out = fitted(Text(f"... {len(lines) - most + 1} more", style="dim"), width)
+    return [*urgent()[: max(most - 1, 0)], left_out]
 
 
 def _beside(left: Sequence[Text], right: Sequence[Text], half: int) -> list[Text]:
