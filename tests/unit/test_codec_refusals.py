@@ -9,6 +9,9 @@ import pytest
 
 from dsmil.errors import EventInvalid
 from dsmil.events import codec
+from dsmil.events.streams import StreamName
+from dsmil.fusion.fuse import fuse
+from dsmil.testing.factories import make_event
 
 GOOD: dict[str, Any] = {
     "event_id": "e-1",
@@ -182,6 +185,36 @@ def test_the_deepest_allowed_nesting() -> None:
 def test_many_objects_side_by_side_are_not_deep() -> None:
     rows = json.dumps([{"a": [1]}] * 500)
     assert len(codec.decode(with_payload(f'{{"rows":{rows}}}')).payload["rows"]) == 500
+
+
+BUSY = [{"a": [n]} for n in range(40)]
+
+
+@pytest.mark.parametrize("place", ["payload", "signals", "l8_enrichment", "shrink_metrics", "escalation"])
+@pytest.mark.parametrize("opener", ["[", '{"a":'])
+def test_an_event_of_many_objects_is_read_at_once_unless_it_is_too_deep(
+    place: str, opener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very form that our encoder writes: counting brackets does not tell then how deep it is."""
+    closer = "]" if opener == "[" else "}"
+    within = codec.MAX_DEPTH - (3 if place == "escalation" else 2)
+    event = fuse(make_event(payload={"busy": BUSY}), StreamName.L3_OUT, None)
+
+    def raw(depth: int) -> bytes:
+        deep = json.loads(opener * depth + "1" + closer * depth)
+        value = (*event.escalation, {"deep": deep}) if place == "escalation" else {"busy": BUSY, "deep": deep}
+        return codec.encode(event.replace(**{place: value}))
+
+    monkeypatch.setattr(codec, "_parse", lambda _: pytest.fail("the slow way was taken"))
+    deepest = codec.decode_soc(raw(within))
+    assert codec.encode(deepest) == raw(within)
+    if place == "payload":
+        plain = codec.encode(make_event(payload=json.loads(raw(within))["payload"]))
+        assert codec.decode(plain).payload == deepest.payload
+        assert codec.parse_object(json.dumps(deepest.payload).encode()) == deepest.payload
+    monkeypatch.undo()
+    with pytest.raises(EventInvalid, match="too_deep"):
+        codec.decode_soc(raw(within + 1))
 
 
 def test_one_byte_more_than_allowed() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
 from msgspec import UNSET
@@ -19,6 +19,9 @@ from dsmil.errors import EventInvalid
 from dsmil.events import devices, ids
 from dsmil.events.model import Entity, Event, SocEvent, check, parse_category, parse_severity
 from dsmil.events.streams import EVENT_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Largest event a producer may hand in, bytes of JSON.
 MAX_EVENT_BYTES: Final = 256 * 1024
@@ -182,7 +185,7 @@ def parse_object(raw: bytes, *, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, A
     check_size(raw, max_bytes)
     try:
         document = _decode_any(raw)
-        if not (_flat_enough(raw) and _is_said_once(document, raw)):
+        if not (_is_said_once(document, raw) and (_has_few_levels(raw) or _is_within([document], MAX_DEPTH))):
             document = _parse(raw)
     except _DECODER_ERRORS:
         document = _parse(raw)
@@ -198,7 +201,16 @@ def check_size(raw: bytes, max_bytes: int) -> None:
 
 
 def _is_clean(event: Event, raw: bytes) -> bool:
-    return _encode(event) == raw and _flat_enough(raw) and event.extra is UNSET
+    return _encode(event) == raw and event.extra is UNSET and (_has_few_levels(raw) or _is_shallow(event))
+
+
+def _is_shallow(event: Event) -> bool:
+    """Return whether the documents in an event, itself the first level, are not too deep."""
+    documents: list[Any] = [event.payload]
+    if isinstance(event, SocEvent):
+        documents += [event.signals, event.l8_enrichment, event.shrink_metrics or {}]
+        documents.append(list(event.escalation))
+    return _is_within(documents, MAX_DEPTH - 1)
 
 
 def _is_said_once(document: Any, raw: bytes) -> bool:  # noqa: ANN401 - any JSON value
@@ -206,9 +218,24 @@ def _is_said_once(document: Any, raw: bytes) -> bool:  # noqa: ANN401 - any JSON
     return _encode(document) == raw or (b'": ' in raw and _encode_spaced(document).encode() == raw)
 
 
-def _flat_enough(raw: bytes) -> bool:
+def _has_few_levels(raw: bytes) -> bool:
     # Fewer openers than levels allowed: it cannot be too deep, and counting bytes is nearly free.
     return raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
+
+
+def _is_within(containers: Sequence[Any], levels: int) -> bool:
+    """Return whether objects and arrays, as a decoder makes them, have at most so many levels."""
+    while containers:
+        if not levels:
+            return False
+        levels -= 1
+        containers = [
+            value
+            for one in containers
+            for value in (one.values() if one.__class__ is dict else one)
+            if value.__class__ is dict or value.__class__ is list
+        ]
+    return True
 
 
 def _parse(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
