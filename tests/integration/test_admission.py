@@ -15,7 +15,7 @@ from dsmil.events.streams import StreamName
 from dsmil.infrastructure import pressure as pressure_module
 from dsmil.infrastructure.pressure import PRESSURE_KEY, Admission, Level, Pressure, announce, heard, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
-from dsmil.services import ingest as ingest_module
+from dsmil.services import publishing as publishing_module
 from dsmil.services.feeds import find_source
 from dsmil.services.follow import FollowedFile
 from dsmil.services.ingest import Ingest
@@ -102,7 +102,7 @@ def test_ingest_waits_and_goes_on(
         if len(waits) == 3:
             announce(bus.client, judge({"broker": 0.5}))
 
-    monkeypatch.setattr("dsmil.services.ingest.time.sleep", wait)
+    monkeypatch.setattr("dsmil.services.publishing.time.sleep", wait)
     tally = Ingest(find_source("suricata-eve"), settings).run([str(log_file(tmp_path, 700))])
     assert (tally.records, tally.published) == (700, 700)
     assert len(waits) == 3
@@ -113,7 +113,7 @@ def test_ingest_gives_up_with_the_reason_and_a_second_reading_has_all(
     bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announce(bus.client, FULL)
-    monkeypatch.setattr(ingest_module, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(publishing_module, "_PATIENCE_S", 0.0)
     path = str(log_file(tmp_path, 20))
     with pytest.raises(BusRefused, match="memory is 90% full"):
         Ingest(find_source("suricata-eve"), settings).run([path])

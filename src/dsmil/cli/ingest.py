@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Characters of a record that are shown.
 _SHOWN = 400
+#: Time between two drawings of the progress bar, seconds.
+_SHOW_EVERY_S = 0.1
 
 
 @click.command("ingest")
@@ -58,6 +61,7 @@ def COMMAND(
       dsmil ingest zeek-tsv conn.log --explain --limit 3
     """
     from dsmil.services.feeds import find_source, source_names
+    from dsmil.services.garbage import collect_seldom
     from dsmil.services.ingest import Ingest
 
     if list_feeds or feed is None:
@@ -80,6 +84,7 @@ def COMMAND(
         msg = "--rate goes with --follow"
         raise click.UsageError(msg)
     reading = Ingest(find_source(feed), settings())
+    collect_seldom()
     tally = _with_progress(reading, files) if console(stderr=True).is_terminal else reading.run(files)
     if as_json:
         print_json(tally)
@@ -156,9 +161,18 @@ def _with_progress(reading: Any, files: tuple[str, ...]) -> Tally:  # noqa: ANN4
     screen = console(stderr=True)
     total = sum(Path(name).stat().st_size for name in files if name != "-" and Path(name).is_file())
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[events]} events"))
-    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
-        task = bar.add_task("", total=total or None, events=0)
-        tally: Tally = reading.run(files, lambda done, events: bar.update(task, completed=done, events=events))
+    # Without a thread of its own: reading may start processes, and these would get a copy of its locks.
+    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, auto_refresh=False) as bar:
+        task, shown = bar.add_task("", total=total or None, events=0), 0.0
+
+        def show(done: int, events: int) -> None:
+            nonlocal shown
+            bar.update(task, completed=done, events=events)
+            if time.monotonic() >= shown + _SHOW_EVERY_S:
+                shown = time.monotonic()
+                bar.refresh()
+
+        tally: Tally = reading.run(files, show)
     return tally
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from dsmil.events import devices
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.catalogue import make_parts
+from dsmil.services.garbage import collect_seldom
 from dsmil.services.metrics import PartsCollector
 from dsmil.services.metrics_http import serve_parts
 from dsmil.services.notify import Notifier
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.services.part import Part
 
-#: New objects between two collections of the youngest; two batches in work have fewer.
-_GC_THRESHOLDS: Final = (50_000, 10, 10)
 _HEARTBEAT_S: Final = 5.0
 _STATS_S: Final = 30.0
 #: How long the parts may take to finish what they have in hand.
@@ -55,13 +53,6 @@ def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.so
     with 69.
     """
     return host_parts(make_parts(names, settings), settings, metrics_socket=metrics_socket)
-
-
-def _settle_memory() -> None:
-    """Let the garbage collector pass over what was loaded, and look less often: nearly nothing here is a cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def host_parts(parts: Sequence[Part], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
@@ -106,7 +97,7 @@ class Host:
         self._log.info(
             "host.start", parts=[p.name for p in self._parts], store=str(self._db.place.path), pid=os.getpid()
         )
-        _settle_memory()
+        collect_seldom()
         self._step_back()
         threads = self._threads = [
             threading.Thread(target=self._guard, args=(part, pulse), name=part.name, daemon=True)

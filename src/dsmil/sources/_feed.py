@@ -163,8 +163,29 @@ class Reader:
         """Return the records that were waiting for more lines: none will come, or none has come for a while."""
         return self._joiner.rest() if self._joiner is not None else ()
 
+    def number(self, record: RawRecord) -> int:
+        """Return how many identical records came before, as far back as memory is kept; each is to be asked once.
+
+        It follows from the order of records, and all else from the record alone: one process can count while
+        others make the events.
+        """
+        if record.cut:
+            return 0  # it becomes no event
+        digest = ids.digest(record.raw)
+        ordinal = self._seen.pop(digest, 0)
+        self._seen[digest] = ordinal + 1  # now the newest of them
+        if self._changed is not None:
+            self._changed[digest] = ordinal + 1
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return ordinal
+
     def event(self, record: RawRecord, ingest_ts: float) -> Event:
-        """Return the event for a record; raises EventInvalid with its cause.
+        """Return the event for the next record, as :meth:`make` does."""
+        return self.make(record, self.number(record), ingest_ts)
+
+    def make(self, record: RawRecord, ordinal: int, ingest_ts: float) -> Event:
+        """Return the event for a record that :meth:`number` gave its ordinal; raises EventInvalid with its cause.
 
         ``ingest_ts`` is the arrival time in Unix seconds; it also stands in for a missing event time, but
         never enters the id. A time without a year is of the last year that does not put it after its arrival.
@@ -183,7 +204,7 @@ class Reader:
             category=parsed.category,
             severity=parsed.severity,
             payload=payload,
-            event_id=self.identify(record.raw, ts if self.dates_ids else told, ingest_ts),
+            event_id=self.identify(record.raw, ts if self.dates_ids else told, ingest_ts, ordinal),
             ts=ingest_ts if ts is None else ts,
             source=self._source.source,
             ingest_ts=ingest_ts,
@@ -193,20 +214,9 @@ class Reader:
             flags=(*parsed.flags, "missing_time") if ts is None else parsed.flags,
         )
 
-    def identify(self, raw: bytes, ts: float | None, ingest_ts: float) -> str:  # noqa: ARG002 - for other readers
+    def identify(self, raw: bytes, ts: float | None, ingest_ts: float, ordinal: int) -> str:  # noqa: ARG002 - for other readers
         """Return the id of a record of this reading that happened at ``ts`` and came in at ``ingest_ts``."""
-        return ids.record_id(self._source.name, ts or 0.0, raw, self._ordinal(raw))
-
-    def _ordinal(self, raw: bytes) -> int:
-        """Return how many identical records came before, as far back as memory is kept."""
-        digest = ids.digest(raw)
-        ordinal = self._seen.pop(digest, 0)
-        self._seen[digest] = ordinal + 1  # now the newest of them
-        if self._changed is not None:
-            self._changed[digest] = ordinal + 1
-        if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        return ordinal
+        return ids.record_id(self._name, ts or 0.0, raw, ordinal)
 
     def take_changes(self) -> dict[bytes, int]:
         """Return how often records were seen, for those read since the last call; for keeping across restarts."""
