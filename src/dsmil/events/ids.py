@@ -18,10 +18,9 @@ _VARIANT: Final = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 
 def _uuid(ms: int, version: int, entropy: bytes) -> str:
-    ms = min(max(ms, 0), _MAX_MS)
-    word = entropy.hex()
-    # 48 bits of time, 4 of version, 12 of entropy, 2 of variant, 62 of entropy.
-    return f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{version}{word[1:4]}-{_VARIANT[word[4]]}{word[5:8]}-{word[8:20]}"
+    """Return the UUID of 48 bits of time, 4 of version, 12 of entropy, 2 of variant, 62 of entropy."""
+    word = (min(max(ms, 0), _MAX_MS).to_bytes(6) + entropy).hex()
+    return f"{word[:8]}-{word[8:12]}-{version}{word[13:16]}-{_VARIANT[word[16]]}{word[17:20]}-{word[20:]}"
 
 
 def new_id(ts: float | None = None) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from dsmil.errors import EventInvalid
 from dsmil.events.model import Entity, EventCategory, Severity
 from dsmil.sources._feed import MAX_ENTITY, Parsed
-from dsmil.sources._plan import Plan
+from dsmil.sources._plan import Plan, first
 from dsmil.sources._times import seconds
 
 if TYPE_CHECKING:
@@ -118,22 +118,25 @@ class Mapping:
         """
         self.time, self.entities, self.severity, self.techniques = time, entities, severity, techniques
         self.category, self.read_time, self.notes = category, read_time, notes
-        self._time = Plan([(Path(path), None) for path in time])
-        self._severity = Plan([(Path(path), None) for path in severity.paths] if severity else [])
-        self._techniques = Plan([(Path(path), None) for path in techniques])
-        self._plan = Plan([(Path(take.path), (take.path, take.type, take.role)) for take in entities])
+        self._plan = Plan(
+            [(Path(path), None) for path in time],
+            [(Path(path), None) for path in severity.paths] if severity else [],
+            [(Path(path), None) for path in techniques],
+            [(Path(take.path), (take.path, take.type, take.role)) for take in entities],
+        )
 
     def apply(self, record: dict[str, Any], **given: Any) -> Parsed:  # noqa: ANN401 - fields of Parsed
         """Return what is made of a record; ``given`` are fields of Parsed that the feed knows better."""
+        times, levels, steps, _ = self._plan.steps(record)
         if self.severity is not None and "severity" not in given:
-            severity, flags = self.severity.read(self._severity.first(record))
+            severity, flags = self.severity.read(first(levels, record))
             given["severity"] = severity
             given["flags"] = (*flags, *given.get("flags", ()))
         if "ts" not in given:
-            given["ts"] = self.read_time(self._time.first(record))
+            given["ts"] = self.read_time(first(times, record))
         if "entities" not in given:
             given["entities"] = tuple(dict.fromkeys([found for _, found in self.sources(record)]))
-        if "techniques" not in given and (steps := self._techniques.steps(record)):
+        if steps and "techniques" not in given:
             given["techniques"] = attack_ids([step.values(record) for step in steps])
         given.setdefault("category", self.category)
         given.setdefault("payload", record)
@@ -142,9 +145,12 @@ class Mapping:
     def sources(self, record: dict[str, Any]) -> Iterable[tuple[str, Entity]]:
         """Return the entities of a record, each with the path it was found under."""
         found: list[tuple[str, Entity]] = []
-        for step in self._plan.steps(record):
-            path, kind, role = step.wanted
-            for one in step.values(record):
+        for key, below, (path, kind, role) in self._plan.steps(record)[3]:
+            value = record[key]
+            # As Step.values does; a call for each would be felt here.
+            beside = value if value.__class__ is list else (value,)
+            values = beside if below is None else below.values(value)
+            for one in values:
                 if one.__class__ is str and len(one) <= MAX_ENTITY:
                     text = one
                     if text in _NOTHING:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from dsmil.sources._mapping import Path
 
-#: Sets of keys that are remembered; a log has few of them, and whoever sends more only makes it slower.
-_REMEMBERED: Final = 512
+#: Shapes that are remembered; a log has few of them, and whoever sends more only makes it slower.
+_REMEMBERED: Final = 4096
 
 
 class Step(NamedTuple):
@@ -31,36 +31,46 @@ class Step(NamedTuple):
         return value if isinstance(value, list) else (value,)
 
 
+Steps = tuple[Step, ...]
+
+
 class Plan:
-    """The places of many paths, found by the keys on top of a record."""
+    """The places of several groups of paths, found by the keys on top of a record."""
 
-    def __init__(self, wanted: Sequence[tuple[Path, Any]]) -> None:
-        """Take the paths in the order in which their values are wanted, each with what is wanted there."""
-        #: Key on top -> (number of the path, number of its split, step).
-        self._places: dict[str, list[tuple[int, int, Step]]] = {}
-        for number, (path, what) in enumerate(wanted):
-            for split, (head, below) in enumerate(((path.text, None), *path.splits)):
-                self._places.setdefault(head, []).append((number, split, Step(head, below, what)))
-        self._is_known = self._places.__contains__
-        #: Keys of a record that any path begins with, as the record has them -> its steps.
-        self._steps: dict[tuple[str, ...], tuple[Step, ...]] = {}
+    def __init__(self, *groups: Sequence[tuple[Path, Any]]) -> None:
+        """Take groups of paths in the order in which their values are wanted, each with what is wanted there."""
+        #: By group: key on top -> (number of the path, number of its split, step).
+        self._places: list[dict[str, list[tuple[int, int, Step]]]] = []
+        for group in groups:
+            places: dict[str, list[tuple[int, int, Step]]] = {}
+            for number, (path, what) in enumerate(group):
+                for split, (head, below) in enumerate(((path.text, None), *path.splits)):
+                    places.setdefault(head, []).append((number, split, Step(head, below, what)))
+            self._places.append(places)
+        #: Keys of a record, as it has them -> steps of each group.
+        self._steps: dict[tuple[str, ...], tuple[Steps, ...]] = {}
 
-    def first(self, record: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
-        """Return the first value that is there and not empty, or None."""
-        for step in self.steps(record):
-            for value in step.values(record):
-                if value is not None and value != "":
-                    return value
-        return None
-
-    def steps(self, record: dict[str, Any]) -> tuple[Step, ...]:
-        """Return the places that a record has, in the order of the paths."""
-        keys = tuple(filter(self._is_known, record))
+    def steps(self, record: dict[str, Any]) -> tuple[Steps, ...]:
+        """Return for each group the places that a record has, in the order of the paths."""
+        keys = tuple(record)
         found = self._steps.get(keys)
         if found is None:
-            places = sorted((place for key in keys for place in self._places[key]), key=lambda place: place[:2])
-            found = tuple(step for _, _, step in places)
+            found = tuple(_steps(places, keys) for places in self._places)
             if len(self._steps) >= _REMEMBERED:
                 self._steps.clear()
             self._steps[keys] = found
         return found
+
+
+def first(steps: Steps, record: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the first value that is there and not empty, or None."""
+    for step in steps:
+        for value in step.values(record):
+            if value is not None and value != "":
+                return value
+    return None
+
+
+def _steps(places: dict[str, list[tuple[int, int, Step]]], keys: tuple[str, ...]) -> Steps:
+    found = sorted((place for key in keys for place in places.get(key, ())), key=lambda place: place[:2])
+    return tuple(step for _, _, step in found)
