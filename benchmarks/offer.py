@@ -37,7 +37,7 @@ def main(path: str, rate: str, seconds: str) -> None:
             time.sleep(_PAUSE_S)
             continue
         now = time.time()
-        stamp = f"{now:.6f}".encode()
+        stamp = json.dumps(now).encode()
         batch = []
         for n in range(sent, sent + due):
             stream, body = kinds[n % 2]

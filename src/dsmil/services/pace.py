@@ -9,17 +9,19 @@ from typing import Final
 _SMALL_PER_S: Final = 2000.0
 #: The rate is that of about the last this many seconds.
 _WINDOW_S: Final = 0.02
-#: Above it, a batch of fewer entries than this is followed by a short rest.
+#: Above it, a batch of fewer entries than this is followed by the short rest.
 _FEW: Final = 4
-_SHORT_S: Final = 0.002
 
 
 class Pace:
     """Knows how fast entries come, by an average whose weights fade exponentially."""
 
-    def __init__(self, long_s: float) -> None:
-        """Begin as after a long silence; ``long_s`` is the rest at a small load, seconds."""
-        self._long_s = long_s
+    def __init__(self, long_s: float, short_s: float) -> None:
+        """Begin as after a long silence; ``long_s`` is the rest at a small load, seconds.
+
+        ``short_s`` is that above it, after batches of few entries.
+        """
+        self._long_s, self._short_s = long_s, short_s
         self._per_s = 0.0
         self._seen = -math.inf
 
@@ -33,4 +35,4 @@ class Pace:
         self._per_s += (entries / elapsed - self._per_s) * -math.expm1(-elapsed / _WINDOW_S)
         if self._per_s < _SMALL_PER_S:
             return self._long_s
-        return _SHORT_S if entries < _FEW else 0.0
+        return self._short_s if entries < _FEW else 0.0

@@ -47,9 +47,10 @@ _CLAIM_EVERY_S: Final = 10.0
 _RETRY_LONGEST_S: Final = 30.0
 #: Entries that may wait for a retry before no new ones are read.
 _MAX_WAITING: Final = 10_000
-#: Rest between two batches at a small load. What a handler with a memory finds takes several events anyway.
-_REST_S: Final = 0.01
-_LONG_REST_S: Final = 0.04
+#: Rests between two batches at a small load and above it. What a handler with a memory finds takes several events
+#: anyway; the others, the router among them, are waited for.
+_RESTS_S: Final = (0.02, 0.0)
+_LONG_RESTS_S: Final = (0.08, 0.002)
 
 
 class Runner(PlainPart):
@@ -66,7 +67,7 @@ class Runner(PlainPart):
         self._writes = {stream: (stream.value, _most_bytes(stream)) for stream in handler.writes}
         self._memory = Memory.of(handler, settings, clock)
         self._waiting = Waiting()
-        self._pace = Pace(_REST_S if self._memory is None else _LONG_REST_S)
+        self._pace = Pace(*(_RESTS_S if self._memory is None else _LONG_RESTS_S))
         self._next_claim = 0.0
         self._problem = STARTING
         self._log = log.get(handler.name)
