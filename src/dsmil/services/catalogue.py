@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dsmil import correlation, detections, services
 from dsmil.errors import UnknownName
 from dsmil.registry import discover
+from dsmil.services.deliveries import Deliveries
 from dsmil.services.runner import Runner
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def part_names() -> list[str]:
 def make_parts(names: list[str], settings: Settings) -> list[Part]:
     """Return the named parts, ready to run; UnknownName names an unknown one and lists the known."""
     own, handlers = service_classes(), handler_classes()
+    deliveries = Deliveries()
     parts: list[Part] = []
     for name in names:
         if name in own:
             parts.append(own[name](settings=settings))
         elif name in handlers:
-            parts.append(Runner(handlers[name](), settings))
+            parts.append(Runner(handlers[name](), settings, deliveries=deliveries))
         else:
             msg = f"no service is called {name!r}; there are: {', '.join([*own, *handlers])}"
             raise UnknownName(msg)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dsmil.config import Settings
+    from dsmil.services.deliveries import Deliveries
 
 #: Entries taken at once when that many are waiting; BATCH_SIZE may ask for more.
 NATURAL_BATCH: Final = 200
@@ -57,10 +58,19 @@ class Runner(PlainPart):
     """Runs one handler as one consumer of its group."""
 
     def __init__(
-        self, handler: Handler, settings: Settings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        handler: Handler,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        deliveries: Deliveries | None = None,
     ) -> None:
-        """Bind handler and settings; the broker is reached in :meth:`run`."""
+        """Bind handler and settings; the broker is reached in :meth:`run`.
+
+        ``deliveries`` is shared by runners of one process that read the same streams.
+        """
         self._handler = handler
+        self._delivery = Entry.delivery if deliveries is None else deliveries.of
         self._settings = settings
         self._clock = clock
         #: Stream that may be written -> its name, and the most bytes of one event in it.
@@ -308,7 +318,7 @@ class Runner(PlainPart):
             self._log.error("runner.entry_lost", source=entry.place)
             return Verdict(entry, "D", counter="lost")
         try:
-            delivery = entry.delivery()
+            delivery = self._delivery(entry)
         except EventInvalid as exc:
             return self._dead(entry, Dead(exc.cause, exc.detail), event_id="", attempts=1)
         if delivery.event.event_id in self._settler.recent:
