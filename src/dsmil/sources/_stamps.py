@@ -52,6 +52,9 @@ ISO: Final = re.compile(
 )
 
 
+_CLOCK: Final = ("day", "hour", "minute", "second", "fraction", "zone")
+
+
 class When(NamedTuple):
     """A time as far as a record tells it."""
 
@@ -64,17 +67,15 @@ class When(NamedTuple):
 
 def read(match: re.Match[str]) -> When | None:
     """Return the time that a match of BSD or ISO says, or None when there is no such time (30 February)."""
-    parts = match.groupdict()
-    year = parts["year"] or parts.get("year2") or parts.get("year3")
-    month = parts["month"]
-    return make(
-        int(year) if year else None,
-        int(month) if month.isdigit() else _MONTHS[month.lower()],
-        int(parts["day"]),
-        (int(parts["hour"]), int(parts["minute"]), int(parts["second"])),
-        parts["fraction"] or "",
-        parts["zone"] or "",
-    )
+    if match.re is ISO:
+        year, month, *rest = match.group("year", "month", *_CLOCK)
+        number = int(month)
+    else:
+        years, month, rest = match.group("year", "year2", "year3"), match["month"], match.group(*_CLOCK)
+        year, number = years[0] or years[1] or years[2], _MONTHS[month.lower()]
+    day, hour, minute, second, fraction, zone = rest
+    clock = int(hour), int(minute), int(second)
+    return make(int(year) if year else None, number, int(day), clock, fraction or "", zone or "")
 
 
 def make(
@@ -82,22 +83,31 @@ def make(
 ) -> When | None:
     """Return the time of these parts, or None when there is none; ``fraction`` are decimal digits."""
     hour, minute, second = clock
-    try:
-        day_number = datetime(  # noqa: DTZ001 - for its checks
-            year if year is not None else _YEARLESS, month, day, hour, minute, min(second, 59)
-        ).toordinal()
-    except ValueError:
-        return None
-    if second > 60:  # noqa: PLR2004 - a leap second is the 61st
+    begin = _minute(_YEARLESS if year is None else year, month, day, hour, minute)
+    if begin is None or second > 60:  # noqa: PLR2004 - a leap second is the 61st
         return None
     east = zone_seconds(zone)
-    at = (day_number - _EPOCH_DAY) * 86400 + hour * 3600 + minute * 60 + min(second, 59)
+    at = begin + min(second, 59)
     seconds = at - (east or 0) + (float(f"0.{fraction}") if fraction else 0.0)
     if seconds < 0:
         return None
     return When(seconds, year is None, zone if zone and east is None else "")
 
 
+@lru_cache(maxsize=1024)
+def _minute(year: int, month: int, day: int, hour: int, minute: int) -> int | None:
+    """Return the Unix seconds at which a minute of UTC begins; None when there is no such minute.
+
+    Remembered, because most lines are of the same minutes.
+    """
+    try:
+        day_number = datetime(year, month, day, hour, minute).toordinal()  # noqa: DTZ001 - for its checks
+    except ValueError:
+        return None
+    return (day_number - _EPOCH_DAY) * 86400 + hour * 3600 + minute * 60
+
+
+@lru_cache(maxsize=256)
 def zone_seconds(zone: str) -> int | None:
     """Return how many seconds east of UTC a zone lies (``+0200``, ``-03:00``, ``CEST``); None when unknown."""
     if zone[:1] in {"+", "-"}:
