@@ -68,12 +68,11 @@ class When(NamedTuple):
 def read(match: re.Match[str]) -> When | None:
     """Return the time that a match of BSD or ISO says, or None when there is no such time (30 February)."""
     if match.re is ISO:
-        year, month, *rest = match.group("year", "month", *_CLOCK)
-        number = int(month)
+        year, number = match["year"], int(match["month"])
     else:
-        years, month, rest = match.group("year", "year2", "year3"), match["month"], match.group(*_CLOCK)
-        year, number = years[0] or years[1] or years[2], _MONTHS[month.lower()]
-    day, hour, minute, second, fraction, zone = rest
+        years = match.group("year", "year2", "year3")
+        year, number = years[0] or years[1] or years[2], _MONTHS[match["month"].lower()]
+    day, hour, minute, second, fraction, zone = match.group(*_CLOCK)
     clock = int(hour), int(minute), int(second)
     return make(int(year) if year else None, number, int(day), clock, fraction or "", zone or "")
 
