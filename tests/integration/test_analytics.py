@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from tests.unit.analytics_events import conn, deliver, findings, lookup, outputs
 
@@ -97,3 +98,8 @@ def test_a_detector_that_is_started_anew_says_what_one_that_never_stopped_would(
             until(lambda: bus.client.xinfo_groups("L3_IN")[-1]["lag"] == 0)
             until(lambda: bus.client.xinfo_groups("L3_IN")[-1]["pending"] == 0)
     assert [event for _, event in bus.read(StreamName.L3_OUT, count=100)] == expected
+
+
+def _unsettled(bus: RedisStreamsClient) -> int:
+    group: Any = next(g for g in bus.client.xinfo_groups(StreamName.L3_IN) if g["name"] == b"l3-analytics")
+    return int(group["lag"] + group["pending"])
