@@ -42,6 +42,7 @@ def test_findings_reach_the_store_and_are_explained(
         with Running(Runner(Analytics(), settings)), Running(router), Running(StoreWriter(settings)):
             until(lambda: len(db.get_recent_soc_events(limit=100)) == len(expected))
             until(lambda: db.get_event(records[-1].event_id)["raw"] is not None)
+            until(lambda: not _unsettled(bus))
     assert [event for _, event in bus.read(StreamName.L3_OUT, count=100)] == expected
     ledger = {
         k.decode(): int(v) for k, v in bus.client.hgetall(ledger_key(StreamName.L3_IN, "l3-analytics")).items()
