@@ -1,8 +1,13 @@
-"""One helper that makes text from events safe to print."""
+"""Text from outside, made safe to print and to write."""
 
 from __future__ import annotations
 
+import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # C0 and C1 controls, DEL, line and paragraph separators, zero-width and bidirectional marks, surrogates,
 # and the tag characters: each can move the cursor, forge a line or hide text in a terminal or a log.
@@ -44,3 +49,8 @@ def printable_json(document: str) -> str:
         return f"\\u{code:04x}"
 
     return _UNSAFE.sub(escape, document)
+
+
+def file_name(path: str | Path) -> str:
+    """Return the name of a file as text that can be written anywhere: what is no UTF-8 in it is replaced."""
+    return os.fsencode(path).decode(errors="replace")

@@ -45,6 +45,17 @@ def test_no_handler_edits_an_event(fixtures: Path) -> None:
     assert _untouched(kinds, findings, StreamName.L3_OUT)
 
 
+def test_no_handler_edits_an_event_of_the_demo() -> None:
+    """The same where the public logs are not at hand."""
+    sample = Path(__file__).parents[2] / "samples" / "eve-demo.json"
+    records = read_file(find_source("suricata-eve"), sample).events
+    kinds = [kind for kind in handler_classes().values() if StreamName.L3_IN in kind.reads]
+    findings = _untouched(kinds, records, StreamName.L3_IN)
+    assert findings
+    kinds = [kind for kind in handler_classes().values() if StreamName.L3_OUT in kind.reads]
+    _untouched(kinds, findings, StreamName.L3_OUT)
+
+
 def _untouched(kinds: list[type], events: list[Event], stream: StreamName) -> list[Event]:
     """Return what these handlers publish; fail when one has edited an event."""
     before = [codec.encode(event) for event in events]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dsmil.config import Secret, Settings
-from dsmil.errors import BusUnavailable, DsmilError
+from dsmil.errors import BusUnavailable, DsmilError, EventInvalid, UnreadableFile
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
@@ -165,6 +165,107 @@ def test_whoever_interrupts_the_reading_ends_all_of_it(
         Ingest(SuricataEve(), settings).run([log(tmp_path, [line(n) for n in range(LINES)])], interrupt)
     until(lambda: not multiprocessing.active_children(), 5, "the end of the makers")
     assert bus.client.xlen(IN) < LINES
+
+
+@pytest.mark.parametrize("makers", [1, 3])
+def test_what_was_read_before_a_file_that_is_not_there_is_published(
+    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, makers: int
+) -> None:
+    monkeypatch.setattr(ingest_module, "makers_here", lambda: makers)
+    path = log(tmp_path, [line(n) for n in range(LINES)])
+    with pytest.raises(UnreadableFile, match=r"missing\.json cannot be read"):
+        Ingest(SuricataEve(), settings).run([path, str(tmp_path / "missing.json")])
+    assert bus.client.xlen(IN) == LINES
+
+
+@pytest.mark.timeout(60)
+def test_a_word_larger_than_its_pipe_stops_nobody(
+    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: SuricataEve, __: dict[str, Any]) -> Any:
+        raise ValueError("x" * 300_000)
+
+    path = log(tmp_path, [line(n) for n in range(LINES)])
+    real = SuricataEve.parse
+    monkeypatch.setattr(SuricataEve, "parse", broken)
+    with pytest.raises(ValueError, match="xxx"):
+        read(settings, path)
+    monkeypatch.setattr(publishing_module, "_MOST_SAID", 300_000)
+
+    def refused(self: SuricataEve, record: dict[str, Any]) -> Any:
+        if record["n"] < 30:
+            raise EventInvalid("bad_time", "x" * 100_000)
+        return real(self, record)
+
+    monkeypatch.setattr(SuricataEve, "parse", refused)
+    bus.client.delete(IN)
+    tally = read(settings, path)
+    assert tally.dead + tally.published == LINES
+    assert bus.client.xlen(IN) == tally.published > 4_000
+
+
+def test_an_error_that_looks_like_a_closed_pipe_is_an_error(
+    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SuricataEve.parse
+
+    def broken(self: SuricataEve, record: dict[str, Any]) -> Any:
+        if record["n"] == LINES - 1:
+            raise BrokenPipeError
+        return real(self, record)
+
+    monkeypatch.setattr(SuricataEve, "parse", broken)
+    with pytest.raises(BrokenPipeError):
+        read(settings, log(tmp_path, [line(n) for n in range(LINES)]))
+    assert bus.client.xlen(IN) < LINES
+
+
+class OddError(Exception):
+    """One that cannot be made again from its text."""
+
+    def __init__(self, one: int, _other: int) -> None:
+        super().__init__(f"odd {one}")
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: SuricataEve, record: dict[str, Any]) -> Any:
+        raise OddError(record["n"], 2)
+
+    monkeypatch.setattr(SuricataEve, "parse", broken)
+    with pytest.raises(DsmilError, match="OddError: odd 0"):
+        read(settings, log(tmp_path, [line(n) for n in range(LINES)]))
+
+
+def test_without_room_for_processes_one_reads_alone(
+    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forks: list[int] = []
+    real = os.fork
+
+    def fork() -> int:
+        forks.append(1)
+        if len(forks) == 2:
+            raise BlockingIOError("no room")
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert read(settings, log(tmp_path, [line(n) for n in range(LINES)])).published == LINES
+    assert len(forks) == 2
+    assert not multiprocessing.active_children()
+    assert bus.client.xlen(IN) == LINES
+
+
+@pytest.mark.parametrize("makers", [1, 3])
+def test_a_name_that_is_no_text_is_written_as_far_as_it_is(
+    bus: RedisStreamsClient, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, makers: int
+) -> None:
+    monkeypatch.setattr(ingest_module, "makers_here", lambda: makers)
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/eve-\xff.json")
+    Path(log(tmp_path, [line(n) for n in range(100)])).rename(path)
+    assert read(settings, path).published == 100
+    assert stream(bus)[0][1] == f"{tmp_path}/eve-\ufffd.json:1"
 
 
 def test_a_pipe_is_read_by_one_process(settings: Settings) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dsmil.errors import DsmilError, UnreadableFile
 from dsmil.services.makers import Makers, makers_here
 from dsmil.services.publishing import Publishing, Task
 from dsmil.sources._feed import Reader
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.sources._feed import RawRecord, Source
 
+#: A batch ends at so many records or bytes.
 _BATCH: Final = 500
+_BATCH_BYTES: Final = 512 * 1024
 #: Files of fewer bytes are read before other processes have started.
 _WORTH_BYTES: Final = 1 << 20
 
@@ -48,6 +51,7 @@ class Ingest:
         self._settings = settings
         self._tally = Tally()
         self._tasks: list[Task] = []
+        self._waiting_bytes = 0
         self._making: Publishing | Makers
 
     def run(self, files: Sequence[str], progress: Callable[[int, int], None] = lambda *_: None) -> Tally:
@@ -61,25 +65,33 @@ class Ingest:
         started = time.monotonic()
         done = 0
         with closing(self._makers(files)) as self._making:
-            for name in files:
-                before = done
-                file = RecordFile(
-                    name,
-                    json_array=self._source.json_array,
-                    array_key=self._source.array_key,
-                    trims=self._source.trims,
-                    progress=lambda read, before=before: progress(before + read, self._making.made.published),  # type: ignore[misc]
-                    idle=self._flush,
-                )
-                self._read(file)
-                self._pass_on()
-                done += _size(name)
-                progress(done, self._making.made.published)
+            try:
+                for name in files:
+                    before = done
+                    file = RecordFile(
+                        name,
+                        json_array=self._source.json_array,
+                        array_key=self._source.array_key,
+                        trims=self._source.trims,
+                        progress=lambda read, before=before: progress(  # type: ignore[misc]
+                            before + read, self._making.made.published
+                        ),
+                        idle=self._flush,
+                    )
+                    self._read(file)
+                    self._pass_on()
+                    done += _size(name)
+                    progress(done, self._making.made.published)
+            except UnreadableFile:
+                self._making.finish()  # what was read before it
+                raise
             made = self._making.finish()
         tally = self._tally
         tally.published, tally.dead, tally.partial = made.published, made.dead, made.partial
         tally.problems = [*(text for _, text in made.problems), *tally.problems]
         tally.seconds = round(time.monotonic() - started, 3)
+        if tally.records != tally.published + tally.dead + tally.partial:
+            raise DsmilError(f"the books do not balance: {tally}; read the files again: nothing is doubled")
         progress(done, tally.published)
         return tally
 
@@ -87,7 +99,8 @@ class Ingest:
         """Return who makes the events: others beside this process where there is work for them."""
         number = makers_here()
         if number > 1 and "-" not in files and sum(map(_size, files)) >= _WORTH_BYTES:
-            return Makers(self._source, self._settings, number)
+            with suppress(OSError):  # there is no room for more processes
+                return Makers(self._source, self._settings, number)
         return Publishing(self._source, self._settings)
 
     def _read(self, file: RecordFile) -> None:
@@ -104,12 +117,13 @@ class Ingest:
     def _take(self, reader: Reader, record: RawRecord, *, still_written: bool) -> None:
         self._tasks.append(Task(record, self._tally.records, reader.number(record), still_written))
         self._tally.records += 1
-        if len(self._tasks) >= _BATCH:
+        self._waiting_bytes += len(record.raw) + len(record.head)
+        if len(self._tasks) >= _BATCH or self._waiting_bytes >= _BATCH_BYTES:
             self._pass_on()
 
     def _pass_on(self) -> None:
         if self._tasks:
-            tasks, self._tasks = self._tasks, []
+            tasks, self._tasks, self._waiting_bytes = self._tasks, [], 0
             self._making.take(tasks)
 
     def _flush(self) -> None:

@@ -10,19 +10,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import multiprocessing
+import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dsmil.errors import DsmilError
+from dsmil.infrastructure.broker import die_with_parent
 from dsmil.services.publishing import Made, Publishing, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dsmil.config import Settings
     from dsmil.sources._feed import Source
@@ -32,12 +36,13 @@ _MOST: Final = 4
 #: Room for a batch that waits while its maker has another in work, bytes; the most that any user may have.
 _WAITING_BYTES: Final = 1 << 20
 _TURN: Final = b"your turn"
+_AGAIN: Final = "read the files again: nothing is doubled"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Task]).decode
 
 
 class Word(msgspec.Struct):
-    """What a maker tells after each batch, and at its end."""
+    """What a maker tells after each batch, and at its end; only then with the problems, which may be long."""
 
     made: Made
     over: bool = False
@@ -58,34 +63,42 @@ def makers_here() -> int:
     # Elsewhere a forked process may not use all libraries, and locks of other threads would stay shut in it.
     if sys.platform != "linux" or threading.active_count() > 1:
         return 1
-    return 2
+    return min(len(os.sched_getaffinity(0)), _MOST)
 
 
 class Makers:
     """What :class:`Publishing` does, by several processes."""
 
     def __init__(self, source: Source, settings: Settings, number: int) -> None:
-        """Start ``number`` makers, at least two."""
+        """Start ``number`` makers, at least two; OSError when there is no room for so many processes."""
         pairs = [[multiprocessing.Pipe(duplex=False) for _ in range(number)] for _ in range(3)]
         tasks, turns, words = pairs
         every = [end for pipes in pairs for pipe in pipes for end in pipe]
-        context = multiprocessing.get_context("fork")
         self._tasks = [writer for _, writer in tasks]
-        for writer in self._tasks:
-            with contextlib.suppress(OSError):  # it only goes slower then
-                fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, _WAITING_BYTES)
         self._words: dict[Connection, Word] = {reader: Word(Made()) for reader, _ in words}
         self._given = 0
-        self._processes = []
-        for n in range(number):
-            ends = Ends(tasks[n][0], turns[n][0], turns[(n + 1) % number][1], words[n][1])
-            process = context.Process(target=_make, args=(source, settings, ends, every), daemon=True)
-            process.start()
-            self._processes.append(process)
-        turns[0][1].send_bytes(_TURN)
-        for end in every:
-            if end not in self._tasks and end not in self._words:
-                end.close()
+        self._processes: list[Any] = []
+        context = multiprocessing.get_context("fork")
+        die = die_with_parent()
+        # The terminal sends an interrupt to all; makers never hear it, and end when their pipes do.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for n in range(number):
+                with contextlib.suppress(OSError):  # it only goes slower then
+                    fcntl.fcntl(self._tasks[n].fileno(), fcntl.F_SETPIPE_SZ, _WAITING_BYTES)
+                ends = Ends(tasks[n][0], turns[n][0], turns[(n + 1) % number][1], words[n][1])
+                process = context.Process(target=_make, args=(source, settings, ends, every, die), daemon=True)
+                process.start()
+                self._processes.append(process)
+            turns[0][1].send_bytes(_TURN)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            for end in every:
+                if end not in self._tasks and end not in self._words:
+                    end.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def made(self) -> Made:
@@ -103,6 +116,7 @@ class Makers:
             maker.send_bytes(batch)
         except BrokenPipeError:
             self._hear_out()
+            raise _gone() from None
         for word in wait(self._words, timeout=0):
             self._hear(word)  # type: ignore[arg-type]
 
@@ -135,19 +149,27 @@ class Makers:
     def _hear(self, end: Connection) -> None:
         try:
             self._words[end] = end.recv()
-        except EOFError:
+        except (EOFError, OSError):  # OSError: it died in the middle of a word
             if not self._words[end].over:
-                gone = DsmilError("a process that makes events has died; read the files again: nothing is doubled")
-                self._words[end] = msgspec.structs.replace(self._words[end], over=True, error=gone)
+                self._words[end] = msgspec.structs.replace(self._words[end], over=True, error=_gone())
 
 
 class _NeighbourGone(DsmilError):
-    """The maker whose turn it was has ended."""
+    """A process that publishes before this one has ended; read the files again: nothing is doubled."""
 
 
-def _make(source: Source, settings: Settings, ends: Ends, every: Sequence[Connection]) -> None:
+def _gone() -> DsmilError:
+    return DsmilError(f"a process that makes events has died; {_AGAIN}")
+
+
+def _make(
+    source: Source, settings: Settings, ends: Ends, every: Sequence[Connection], die: Callable[[], None] | None
+) -> None:
     """Run one maker, until there is nothing more to read or another process has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the one that reads ends us
+    if die is not None:
+        die()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # those of the parent may draw a progress bar
     kept = {end.fileno() for end in (ends.tasks, ends.turn, ends.next_turn, ends.words)}
     for end in every:
         if end.fileno() not in kept:
@@ -155,24 +177,28 @@ def _make(source: Source, settings: Settings, ends: Ends, every: Sequence[Connec
     publishing = Publishing(source, settings)
     error: Exception | None = None
     try:
-        while (batch := _received(ends.tasks)) is not None:
-            publishing.make(_decode(batch))
-            _await(ends.turn)
-            publishing.flush()
-            ends.words.send(Word(publishing.made))
-            ends.next_turn.send_bytes(_TURN)
-    except BrokenPipeError:
-        pass  # nobody is there who would take it: the others have ended
+        _serve(publishing, ends)
     except Exception as exc:  # noqa: BLE001 - told to the one that reads, which raises it
-        error = exc
+        error = _sendable(exc)
     publishing.close()
+    # Before the last word, which may be longer than its pipe: nobody must wait for us meanwhile.
+    for end in (ends.tasks, ends.turn, ends.next_turn):
+        end.close()
     with contextlib.suppress(BrokenPipeError):
         ends.words.send(Word(publishing.made, over=True, error=error))
 
 
-def _await(turn: Connection) -> None:
-    if _received(turn) is None:
-        raise _NeighbourGone
+def _serve(publishing: Publishing, ends: Ends) -> None:
+    while (batch := _received(ends.tasks)) is not None:
+        publishing.make(_decode(batch))
+        if _received(ends.turn) is None:
+            raise _NeighbourGone
+        publishing.flush()
+        # Who is not there any more has said why, or shows by its own pipes that it died.
+        with contextlib.suppress(BrokenPipeError):
+            ends.words.send(Word(msgspec.structs.replace(publishing.made, problems=[])))
+        with contextlib.suppress(BrokenPipeError):
+            ends.next_turn.send_bytes(_TURN)
 
 
 def _received(end: Connection) -> bytes | None:
@@ -181,3 +207,13 @@ def _received(end: Connection) -> bytes | None:
         return end.recv_bytes()
     except EOFError:
         return None
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error that can go through a pipe, with the place where it was raised."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, just written
+    except Exception:  # noqa: BLE001 - whatever it is, it cannot be sent as it is
+        return DsmilError(f"{type(error).__name__}: {error}"[:500])
+    return error

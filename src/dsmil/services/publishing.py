@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 30.0
 #: Problems told: the first few tell the kind, the letters all.
 MOST_PROBLEMS: Final = 10
+_MOST_SAID: Final = 1000
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -105,7 +106,7 @@ class Publishing:
         return self.made
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; what was not flushed is not waited for."""
         self._bus.disconnect()
 
     def _refuse(self, task: Task, cause: EventInvalid) -> None:
@@ -114,7 +115,7 @@ class Publishing:
             return
         self.made.dead += 1
         if len(self.made.problems) < MOST_PROBLEMS:
-            self.made.problems.append((task.number, f"{task.record.place}: {cause}"))
+            self.made.problems.append((task.number, f"{task.record.place}: {cause}"[:_MOST_SAID]))
         self._letters.append(source_letter(task.record, cause, self._source.name, time.time()))
 
     def _insist(self, action: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from dsmil.errors import UnreadableFile
 from dsmil.sources._feed import RawRecord
 from dsmil.sources._json_text import array_start, closing, element_end, skip
 from dsmil.sources._pipe import announcing_pauses
+from dsmil.text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,7 @@ class RecordFile:
         ``idle`` is called when a pipe has no more for the moment, before the next record is waited for.
         """
         self.name = name
+        self._shown = file_name(name)
         self._json_array = json_array
         self._array_key = array_key
         self._trims = trims
@@ -66,7 +68,7 @@ class RecordFile:
                 stream: io.BufferedIOBase = gzip.GzipFile(fileobj=plain) if zipped else plain
                 yield from self._records(stream, plain)
         except OSError as exc:
-            msg = f"{self.name} cannot be read: {exc.strerror or exc}"
+            msg = f"{self._shown} cannot be read: {exc.strerror or exc}"
             raise UnreadableFile(msg) from exc
 
     def _records(self, stream: io.BufferedIOBase, plain: IO[bytes]) -> Iterator[RawRecord]:
@@ -82,12 +84,12 @@ class RecordFile:
             for number, line, cut in self._lines(stream, plain, before):
                 text = line.strip(self._trims)
                 if text and not text.isspace():
-                    record = RawRecord(text, f"{self.name}:{number}", cut)
+                    record = RawRecord(text, f"{self._shown}:{number}", cut)
                     if not line.endswith(b"\n"):
                         self.partial = record
                     yield record
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-            self.problem = f"{self.name}: the gzip file ends early or is damaged after line {number}: {exc}"
+            self.problem = f"{self._shown}: the gzip file ends early or is damaged after line {number}: {exc}"
 
     def _lines(self, stream: io.BufferedIOBase, plain: IO[bytes], number: int) -> Iterator[tuple[int, bytes, int]]:
         """Yield number, line and how many bytes of it were cut off; memory stays bounded."""
@@ -115,7 +117,7 @@ class RecordFile:
                 document += part
                 if len(document) > MAX_ARRAY_BYTES:
                     msg = (
-                        f"{self.name} is one JSON array of more than {MAX_ARRAY_BYTES} bytes;"
+                        f"{self._shown} is one JSON array of more than {MAX_ARRAY_BYTES} bytes;"
                         " write one record a line instead: jq -c '.[]'"
                     )
                     raise UnreadableFile(msg)
@@ -131,12 +133,12 @@ class RecordFile:
         line_at, end = 0, skip(text, 0, " \t\r\n")
         wrapped = text[end] == "{"
         opening = array_start(text, self._array_key, end) if wrapped else end
-        place = f"{self.name}:{number}"
+        place = f"{self._shown}:{number}"
         while opening is not None:
             end = first = opening + 1
             while (at := skip(text, end, " \t\r\n,")) < len(text):
                 number += text.count("\n", line_at, at)
-                line_at, place = at, f"{self.name}:{number}"
+                line_at, place = at, f"{self._shown}:{number}"
                 if text[at] == "]":
                     break
                 if end > first and text.count(",", end, at) != 1:
@@ -147,7 +149,7 @@ class RecordFile:
                 end = len(text) if found is None else found
                 yield RawRecord(text[at:end].encode(errors="surrogateescape").strip(_BLANK), place)
             else:
-                self.problem = self.problem or f"{self.name}: the JSON array has no end"
+                self.problem = self.problem or f"{self._shown}: the JSON array has no end"
                 return
             end = (closing(text, at + 1, 1) or len(text)) if wrapped else at + 1
             end = skip(text, end, " \t\r\n")
@@ -164,7 +166,7 @@ class RecordFile:
         """Yield what follows objects around arrays, line by line: records may stand alone there."""
         for line in text[at:].encode(errors="surrogateescape").split(b"\n"):
             if record := line.strip(_BLANK):
-                yield RawRecord(record, f"{self.name}:{number}")
+                yield RawRecord(record, f"{self._shown}:{number}")
             number += 1
 
 

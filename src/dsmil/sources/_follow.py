@@ -20,6 +20,7 @@ import msgspec
 from dsmil.events.ids import digest
 from dsmil.sources._feed import RawRecord
 from dsmil.sources._files import MAX_LINE_BYTES
+from dsmil.text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ class Follower:
     ) -> None:
         """Begin at ``position``, or at the start of the file that is there now; ``trims`` is cut off the lines."""
         self.path = path
+        self._shown = file_name(path)
         self._trims = trims
         #: What could not be read, in words.
         self.problems: list[str] = []
@@ -239,7 +241,7 @@ class Follower:
             self._line += 1
             text = line.strip(self._trims)
             if text and not text.isspace():
-                records.append(RawRecord(text, f"{self.path}:{self._line}", max(length - len(line), 0)))
+                records.append(RawRecord(text, f"{self._shown}:{self._line}", max(length - len(line), 0)))
         if self._head_bytes < min(_HEAD_BYTES, self._offset):
             self._head_bytes = min(_HEAD_BYTES, self._offset)
             self._head = digest(_head(self._file, self._head_bytes))

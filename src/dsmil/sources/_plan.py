@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from dsmil.sources._mapping import Path
 
 #: Shapes that are remembered; a log has few of them, and whoever sends more only makes it slower.
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 1024
+#: Keys of one that is remembered, and characters of all of them: whoever makes up names must not take our memory.
+_MOST_KEYS: Final = 128
+_MOST_CHARACTERS: Final = 4096
 
 
 class Step(NamedTuple):
@@ -56,9 +59,10 @@ class Plan:
         found = self._steps.get(keys)
         if found is None:
             found = tuple(_steps(places, keys) for places in self._places)
-            if len(self._steps) >= _REMEMBERED:
-                self._steps.clear()
-            self._steps[keys] = found
+            if len(keys) <= _MOST_KEYS and sum(map(len, keys)) <= _MOST_CHARACTERS:
+                if len(self._steps) >= _REMEMBERED:
+                    self._steps.clear()
+                self._steps[keys] = found
         return found
 
 

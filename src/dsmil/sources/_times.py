@@ -25,13 +25,13 @@ def iso_seconds(text: object) -> float | None:
         match = ISO.fullmatch(text) if isinstance(text, str) else None
         found = read(match) if match else None
         if found is None or found.unknown_zone:
-            raise EventInvalid("bad_time", f"{text!r} is not an ISO 8601 time")
+            raise EventInvalid("bad_time", f"{text!r:.80} is not an ISO 8601 time")
         return found.seconds
     if when.tzinfo is None:
         when = when.replace(tzinfo=timezone.utc)  # noqa: UP017 - one spelling for all supported versions
     seconds = when.timestamp()
     if seconds < 0:
-        raise EventInvalid("bad_time", f"{text!r} lies before 1970")
+        raise EventInvalid("bad_time", f"{text!r:.80} lies before 1970")
     return seconds
 
 
@@ -43,7 +43,7 @@ def epoch_seconds(value: float | str) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise EventInvalid("bad_time", f"{value!r} is not a number of seconds") from None
+        raise EventInvalid("bad_time", f"{value!r:.80} is not a number of seconds") from None
     except OverflowError:
         raise EventInvalid("bad_time", "the time is a huge number") from None
     unit = next((unit for least, unit in UNITS if number >= least), 1.0)
