@@ -7,6 +7,7 @@ import pytest
 from dsmil.services.pace import Pace
 
 _LONG_S, _SHORT_S = 0.01, 0.002
+_MOST = 200
 
 
 def _rests(per_s: float, seconds: float, work_s: float = 0.0005) -> list[float]:
@@ -18,7 +19,7 @@ def _rests(per_s: float, seconds: float, work_s: float = 0.0005) -> list[float]:
             now = 100.0 + seen / per_s + 1e-9  # a blocking read returns with the next one
             continue
         now += work_s
-        rests.append(pace.rest_s(there - seen, now))
+        rests.append(pace.rest_s(there - seen, _MOST, now))
         now += rests[-1]
         seen = there
     return rests
@@ -36,22 +37,23 @@ def test_a_larger_load_is_noticed_within_three_batches_and_not_kept_waiting(per_
     assert max(rests[3:]) <= _SHORT_S
 
 
-def test_behind_a_full_batch_there_is_no_rest() -> None:
+@pytest.mark.parametrize("batch_s", [0.001, 0.1, 1.0, 60.0])
+def test_behind_a_full_batch_there_is_no_rest_however_slow_the_reader_is(batch_s: float) -> None:
+    """A reader that is short of processor time took two hundred in a tenth of a second for a small load."""
     pace = Pace(_LONG_S, _SHORT_S)
-    pace.rest_s(1, 0.0)
-    assert pace.rest_s(200, 10.0) == _LONG_S  # two hundred in ten seconds
-    assert [pace.rest_s(200, 10.0 + n * 0.005) for n in range(1, 4)] == [0.0] * 3
+    assert [pace.rest_s(_MOST, _MOST, 10.0 + n * batch_s) for n in range(10)] == [0.0] * 10
+    assert pace.rest_s(_MOST - 1, _MOST, 10.0 + 10 * batch_s + 1.0) == _LONG_S
 
 
 def test_the_long_rest_returns_when_the_load_is_over() -> None:
     pace, now = Pace(_LONG_S, _SHORT_S), 0.0
     for _ in range(100):
         now += 0.001
-        pace.rest_s(20, now)
-    assert pace.rest_s(1, now + 0.5) == _LONG_S
+        pace.rest_s(20, _MOST, now)
+    assert pace.rest_s(1, _MOST, now + 0.5) == _LONG_S
 
 
 def test_two_batches_at_one_instant_are_no_trouble() -> None:
     pace = Pace(_LONG_S, _SHORT_S)
-    pace.rest_s(1, 5.0)
-    assert pace.rest_s(1, 5.0) in {_LONG_S, _SHORT_S, 0.0}
+    pace.rest_s(1, _MOST, 5.0)
+    assert pace.rest_s(1, _MOST, 5.0) in {_LONG_S, _SHORT_S, 0.0}

@@ -25,14 +25,17 @@ class Pace:
         self._per_s = 0.0
         self._seen = -math.inf
 
-    def rest_s(self, entries: int, now: float) -> float:
+    def rest_s(self, entries: int, most: int, now: float) -> float:
         """Return how long to rest after a batch, seconds; ``now`` is a monotonic time, seconds.
 
-        Who comes alone is not kept waiting: the rest follows the batch.
+        Who comes alone is not kept waiting: the rest follows the batch. Behind one of ``most`` entries there is a
+        queue, however slowly it is read: none then.
         """
         elapsed = max(now - self._seen, 1e-9)
         self._seen = now
         self._per_s += (entries / elapsed - self._per_s) * -math.expm1(-elapsed / _WINDOW_S)
+        if entries >= most:
+            return 0.0
         if self._per_s < _SMALL_PER_S:
             return self._long_s
         return self._short_s if entries < _FEW else 0.0

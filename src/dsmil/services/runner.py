@@ -185,7 +185,7 @@ class Runner(PlainPart):
         self._settler.begin(verdicts)
         if not ahead:
             self._settler.finish()
-            rest_s = self._pace.rest_s(len(entries), self._clock())
+            rest_s = self._pace.rest_s(len(entries), count, self._clock())
             if rest_s:
                 time.sleep(rest_s)
         return ahead
