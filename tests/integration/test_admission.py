@@ -13,6 +13,7 @@ from dsmil.config import Settings
 from dsmil.errors import BusRefused
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure import pressure as pressure_module
+from dsmil.infrastructure.groups import load_functions
 from dsmil.infrastructure.pressure import PRESSURE_KEY, Admission, Level, Pressure, announce, heard, judge
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import publishing as publishing_module
@@ -83,6 +84,18 @@ def test_without_a_janitor_producers_are_let_in(bus: RedisStreamsClient) -> None
 def test_a_word_that_nobody_understands_shuts_nothing(bus: RedisStreamsClient, word: bytes) -> None:
     bus.client.set(PRESSURE_KEY, word)
     assert heard(bus.client).level == Level.OPEN
+
+
+def test_the_word_is_told_when_memory_has_run_out(bus: RedisStreamsClient) -> None:
+    """Without it snapshots were taken every five minutes as always, and until then no memory came free."""
+    load_functions(bus.client)
+    bus.client.config_set("maxmemory", "1")
+    try:
+        announce(bus.client, FULL)
+        assert heard(bus.client) == FULL
+        assert 25 < bus.client.ttl(PRESSURE_KEY) <= 30
+    finally:
+        bus.client.config_set("maxmemory", "0")
 
 
 def test_a_word_of_a_later_version_is_understood(bus: RedisStreamsClient) -> None:

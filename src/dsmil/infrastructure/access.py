@@ -124,6 +124,7 @@ def keeping() -> tuple[Grant, ...]:
         Grant(commands=("hgetall",), reads=(SAVED_KEY,)),
         Grant(commands=called, reads=(*streams, SAVED_KEY), writes=(*streams, SAVED_KEY)),
         Grant(commands=("set",), writes=(PRESSURE_KEY,)),
+        Grant(commands=("fcall|dsmil_tell",), reads=(PRESSURE_KEY,), writes=(PRESSURE_KEY,)),
     )
 
 

@@ -10,11 +10,14 @@
 -- dsmil_save: note up to where a store has everything on disk; without memory HSET would be refused.
 --   KEYS  1 hash of saved positions   ARGV  1 field   2 entry id
 --
+-- dsmil_tell: say how full memory is, for a while; SET would be refused just when it matters most.
+--   KEYS  1 key   ARGV  1 value   2 seconds
+--
 -- dsmil_reap: remove consumers of a group that hold nothing and have not been heard of for long.
 --   KEYS  1 stream   ARGV  1 group   2 idle milliseconds
 --   Returns the names removed. A consumer that holds an entry is never removed: its entries would be lost.
 
-local REVISION = '2'
+local REVISION = '3'
 
 -- Ids are compared as text, because a sequence number may be too large for a Lua number.
 local function number_before(a, b)
@@ -84,6 +87,10 @@ local function save(keys, args)
   return redis.call('HSET', keys[1], args[1], args[2])
 end
 
+local function tell(keys, args)
+  return redis.call('SET', keys[1], args[1], 'EX', args[2])
+end
+
 local function reap(keys, args)
   local gone = {}
   local consumers = redis.pcall('XINFO', 'CONSUMERS', keys[1], args[1])
@@ -105,4 +112,5 @@ end
 -- Trimming must work when memory has run out: it is what frees some.
 redis.register_function{function_name = 'dsmil_trim', callback = trim, flags = {'allow-oom'}}
 redis.register_function{function_name = 'dsmil_save', callback = save, flags = {'allow-oom'}}
+redis.register_function{function_name = 'dsmil_tell', callback = tell, flags = {'allow-oom'}}
 redis.register_function{function_name = 'dsmil_reap', callback = reap, flags = {'allow-oom'}}

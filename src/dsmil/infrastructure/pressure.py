@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
+import redis
 
 from dsmil.errors import BusRefused, NotAllowed
 from dsmil.infrastructure.connection import translated
-
-if TYPE_CHECKING:
-    import redis
 
 PRESSURE_KEY: Final = "dsmil:pressure"
 #: Seconds that the word of a janitor counts.
@@ -80,8 +78,15 @@ def _level(name: str, share: float, before: int) -> Level:
 
 def announce(client: redis.Redis, pressure: Pressure) -> None:
     """Tell everybody; raises Unavailable."""
+    word = msgspec.json.encode(pressure)
     with translated("announcing the pressure"):
-        client.set(PRESSURE_KEY, msgspec.json.encode(pressure), ex=LIFETIME_S)
+        try:
+            client.set(PRESSURE_KEY, word, ex=LIFETIME_S)
+        except redis.OutOfMemoryError as full:  # who frees memory waits for this word: snapshots are taken early
+            try:
+                client.execute_command("FCALL", "dsmil_tell", 1, PRESSURE_KEY, word, LIFETIME_S)  # type: ignore[no-untyped-call]
+            except redis.exceptions.NoPermissionError:  # an ACL file of an earlier version
+                raise full from None
 
 
 def heard(client: redis.Redis) -> Pressure:
