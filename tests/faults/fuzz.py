@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 _ODD: Final[tuple[Any, ...]] = (
@@ -69,7 +70,8 @@ def _odd_values(chance: random.Random) -> dict[bytes, bytes]:
     for _ in range(chance.randint(1, 3)):
         place = chance.choice((document, document["payload"]))
         if isinstance(place, dict):
-            place[chance.choice(_NAMES + _MORE)] = chance.choice(_ODD)
+            # A copy: what lies in one place must not be bent with another, nor come to lie in itself.
+            place[chance.choice(_NAMES + _MORE)] = deepcopy(chance.choice(_ODD))
         if not isinstance(document.get("payload"), dict):
             break
     return {b"event": json.dumps(document).encode("utf-8", "surrogatepass")}
