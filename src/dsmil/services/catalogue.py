@@ -43,7 +43,8 @@ def part_names() -> list[str]:
 def make_parts(names: list[str], settings: Settings) -> list[Part]:
     """Return the named parts, ready to run; UnknownName names an unknown one and lists the known."""
     own, handlers = service_classes(), handler_classes()
-    deliveries = Deliveries()
+    # Where a handler is alone, nobody would use what is remembered.
+    deliveries = Deliveries() if sum(name in handlers for name in names) > 1 else None
     parts: list[Part] = []
     for name in names:
         if name in own:

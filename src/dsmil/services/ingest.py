@@ -129,8 +129,7 @@ class Ingest:
     def _flush(self) -> None:
         """See to it that the broker has everything that was read: a pipe pauses."""
         self._pass_on()
-        if isinstance(self._making, Publishing):
-            self._making.flush()
+        self._making.flush()
 
 
 def _size(name: str) -> int:

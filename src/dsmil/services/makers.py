@@ -120,6 +120,9 @@ class Makers:
         for word in wait(self._words, timeout=0):
             self._hear(word)  # type: ignore[arg-type]
 
+    def flush(self) -> None:
+        """Do nothing: each batch is published as soon as it is made and has its turn."""
+
     def finish(self) -> Made:
         """Wait until everything is published; return what became of all records. Raises what stopped a maker."""
         self._hear_out()

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dsmil.events import ids
-from dsmil.sources._feed import REMEMBERED, Reader
+from dsmil.sources._feed import Reader
 
 if TYPE_CHECKING:
     from dsmil.sources._feed import RawRecord, Source
@@ -48,11 +48,3 @@ class Arrivals(Reader):
         digest = ids.digest(self._whose + _SECONDS.pack(when) + raw)
         ordinal = self._count(self._session + digest)
         return ids.derived_id(when, digest, str(ordinal)) if ordinal else ids.derived_id(when, digest)
-
-    def _count(self, key: bytes) -> int:
-        """Return how many identical lines came before; the oldest of all senders are forgotten first."""
-        ordinal = self._seen.pop(key, 0)
-        self._seen[key] = ordinal + 1
-        if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        return ordinal

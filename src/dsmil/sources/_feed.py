@@ -169,16 +169,7 @@ class Reader:
         It follows from the order of records, and all else from the record alone: one process can count while
         others make the events.
         """
-        if record.cut:
-            return 0  # it becomes no event
-        digest = ids.digest(record.raw)
-        ordinal = self._seen.pop(digest, 0)
-        self._seen[digest] = ordinal + 1  # now the newest of them
-        if self._changed is not None:
-            self._changed[digest] = ordinal + 1
-        if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        return ordinal
+        return 0 if record.cut else self._count(ids.digest(record.raw))  # what is cut becomes no event
 
     def event(self, record: RawRecord, ingest_ts: float) -> Event:
         """Return the event for the next record, as :meth:`make` does."""
@@ -217,6 +208,16 @@ class Reader:
     def identify(self, raw: bytes, ts: float | None, ingest_ts: float, ordinal: int) -> str:  # noqa: ARG002 - for other readers
         """Return the id of a record of this reading that happened at ``ts`` and came in at ``ingest_ts``."""
         return ids.record_id(self._name, ts or 0.0, raw, ordinal)
+
+    def _count(self, key: bytes) -> int:
+        """Return how often a key was counted before; the oldest are forgotten first."""
+        ordinal = self._seen.pop(key, 0)
+        self._seen[key] = ordinal + 1  # now the newest of them
+        if self._changed is not None:
+            self._changed[key] = ordinal + 1
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return ordinal
 
     def take_changes(self) -> dict[bytes, int]:
         """Return how often records were seen, for those read since the last call; for keeping across restarts."""
