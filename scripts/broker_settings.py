@@ -17,7 +17,8 @@ from typing import Any, Final
 import redis
 
 from dsmil.config import Settings
-from dsmil.infrastructure.connection import broker_url, connect, public_url
+from dsmil.infrastructure.address import broker_url, public_url
+from dsmil.infrastructure.connection import connect
 
 #: Setting -> values that are right, the first of which is set. Anything else loses events without an error.
 WANTED: Final = {

@@ -21,7 +21,7 @@ use_own_environment()
 from dsmil import log
 from dsmil.config import Settings
 from dsmil.events.ids import new_id
-from dsmil.infrastructure.connection import broker_url, public_url
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.redis_streams import (
     EventCategory,

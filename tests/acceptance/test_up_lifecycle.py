@@ -47,6 +47,14 @@ def test_writes_its_record(victim: Fabric) -> None:
     assert all("dsmil" in words for words in victim.processes().values()), "known by their command lines"
 
 
+def test_the_supervisor_carries_no_library_of_its_services(victim: Fabric) -> None:
+    """It stays for months and tends processes: what preparing broker and store takes is done by one that ends."""
+    assert victim.process is not None
+    loaded = Path(f"/proc/{victim.process.pid}/maps").read_text()
+    assert "msgspec" in loaded, "the way to see it"
+    assert not [name for name in ("apsw", "hiredis", "re2", "_ssl") if name in loaded]
+
+
 def test_the_store_steps_back_for_who_routes(victim: Fabric) -> None:
     """Where cores are short, rows come later than alerts, never the other way."""
     own = os.getpriority(os.PRIO_PROCESS, 0)

@@ -14,8 +14,9 @@ from dsmil.config import Settings
 from dsmil.errors import BusRefused, BusUnavailable
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure import connection
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.broker import Broker, bundled_binary
-from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
 from dsmil.infrastructure.redis_streams import RedisStreamsClient

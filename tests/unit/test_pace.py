@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsmil.services.pace import Pace
+from dsmil.services.pace import Gathering, Pace
 
 _LONG_S, _SHORT_S = 0.01, 0.002
 _MOST = 200
@@ -57,3 +57,35 @@ def test_two_batches_at_one_instant_are_no_trouble() -> None:
     pace = Pace(_LONG_S, _SHORT_S)
     pace.rest_s(1, _MOST, 5.0)
     assert pace.rest_s(1, _MOST, 5.0) in {_LONG_S, _SHORT_S, 0.0}
+
+
+def _batches(per_s: float, seconds: float, gathering: Gathering) -> list[int]:
+    """Return the batches of a gathering reader that entries reach at a steady rate."""
+    now, seen, batches = 0.0, 0, list[int]()
+    while now < seconds:
+        there = int(now * per_s) + 1
+        if there == seen:
+            now = seen / per_s + 1e-9
+            continue
+        batches.append(there - seen)
+        seen = there
+        now += gathering.rest_s(batches[-1], now)
+    return batches
+
+
+@pytest.mark.parametrize("per_s", [1000.0, 5000.0, 20_000.0])
+def test_about_as_many_entries_come_together_as_are_to(per_s: float) -> None:
+    batches = _batches(per_s, 3.0, Gathering(25, 0.1))[10:]
+    assert 20 <= sum(batches) / len(batches) <= 30
+
+
+@pytest.mark.parametrize("per_s", [1.0, 10.0, 100.0])
+def test_nobody_is_gathered_for_longer_than_the_longest_rest(per_s: float) -> None:
+    gathering = Gathering(25, 0.1)
+    assert [gathering.rest_s(1, n / per_s) for n in range(50)] == [0.1] * 50
+
+
+def test_what_is_the_first_in_a_long_time_comes_at_no_rate() -> None:
+    """The rate after an endless silence is zero, and the writer divided by it."""
+    assert Gathering(25, 0.1).rest_s(1, 7.0) == 0.1
+    assert Gathering(25, 0.1).rest_s(0, 7.0) == 0.0

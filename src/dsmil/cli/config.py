@@ -32,7 +32,7 @@ def show(*, as_json: bool) -> int:
 
     from dsmil.config import VARIABLES, Secret
     from dsmil.infrastructure import store_place
-    from dsmil.infrastructure.connection import broker_choice
+    from dsmil.infrastructure.address import broker_choice
 
     chosen = settings()
     values = msgspec.structs.asdict(chosen)

@@ -183,7 +183,7 @@ def key(*, new: bool, key_file: str | None) -> int:
 def _run(make: Callable[[Settings], Part], metrics_port: int | None, metrics_fd: int | None) -> int:
     from dsmil import log
     from dsmil.services.host import host_parts
-    from dsmil.services.metrics_http import FIRST_PORT, listen
+    from dsmil.services.ports import FIRST_PORT, listen
 
     chosen = settings()
     log.configure(chosen.log_level, service="listen")

@@ -28,7 +28,7 @@ def COMMAND(*, names: tuple[str, ...], metrics_port: int | None, metrics_fd: int
     from dsmil import log
     from dsmil.services.catalogue import part_names
     from dsmil.services.host import run_parts
-    from dsmil.services.metrics_http import FIRST_PORT, listen
+    from dsmil.services.ports import FIRST_PORT, listen
 
     if list_names or not names:
         click.echo("\n".join(part_names()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,20 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
       dsmil up --demo
       REDIS_URL=redis://10.0.0.5:6379/0 dsmil up
     """
-    from dsmil import log
     from dsmil.services.supervisor import Supervisor
 
     chosen = settings()
-    log.configure(chosen.log_level)
     screen = _Screen(console(stderr=not demo))
     stopped: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: stopped.append(number))
+    woken = threading.Event()
+
+    def note(number: int, _frame: object) -> None:
+        if number != signal.SIGCHLD:
+            stopped.append(number)
+        woken.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, note)
     fabric = Supervisor(
         chosen,
         demo=demo,
@@ -67,7 +73,7 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
             screen.print("in another terminal: dsmil status, dsmil events, dsmil why EVENT_ID\n", style="dim")
             _show(fabric, chosen, screen, stopped)
         else:
-            fabric.run(lambda: bool(stopped))
+            fabric.run(lambda: bool(stopped), woken)
     finally:
         screen.print("stopping ...", style="dim")
         fabric.stop()
@@ -88,10 +94,12 @@ class _Screen:
 
 def _show(fabric: Supervisor, chosen: Settings, screen: _Screen, stopped: list[int]) -> None:
     """Tend the fabric and print each SOC event that is published from now on."""
+    from dsmil import log
     from dsmil.errors import DsmilError
     from dsmil.events.streams import StreamName
     from dsmil.infrastructure.redis_streams import RedisStreamsClient
 
+    log.configure(chosen.log_level)
     with RedisStreamsClient(settings=chosen) as bus:
         last = bus.last_id(StreamName.SOC_EVENTS)
         while not stopped:

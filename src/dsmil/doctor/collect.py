@@ -14,7 +14,7 @@ from dsmil.config import Settings
 from dsmil.doctor import look_broker, look_host, look_keeping, look_locks, look_store
 from dsmil.doctor.facts import Broker, Facts
 from dsmil.errors import ConfigError
-from dsmil.infrastructure.connection import broker_url
+from dsmil.infrastructure.address import broker_url
 
 _VARIABLE = re.compile(r"[A-Z][A-Z_]+")
 _BROKER = "REDIS_"

@@ -11,8 +11,9 @@ from dsmil.doctor.checks.streams import STUCK_S
 from dsmil.doctor.facts import Broker, Consumer, Group, Stream
 from dsmil.errors import DsmilError
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.books import Book, read_books
-from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.groups import LIBRARIES, library_source
 from dsmil.infrastructure.instance import StateDir

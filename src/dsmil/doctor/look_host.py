@@ -16,7 +16,7 @@ from dsmil import __version__
 from dsmil.doctor.facts import Folder, Host, Instance, Port
 from dsmil.doctor.look_locks import ConsumerLocks, answers, is_held
 from dsmil.doctor.look_store import folder, free
-from dsmil.infrastructure.connection import broker_url, public_url
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.instance import StateDir, runtime_places
 from dsmil.infrastructure.shrink import SHRINKClient, ShrinkUnavailable
 

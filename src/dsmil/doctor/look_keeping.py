@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dsmil.doctor.facts import Keeping
 from dsmil.errors import DsmilError
 from dsmil.infrastructure import store_place
-from dsmil.infrastructure.connection import broker_url, connect
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.pressure import Pressure, heard
 from dsmil.infrastructure.snapshots import Snapshots
 from dsmil.infrastructure.store import Store

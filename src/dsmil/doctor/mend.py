@@ -18,7 +18,8 @@ from dsmil.doctor.look_locks import answers
 from dsmil.errors import BusRefused, DsmilError
 from dsmil.events.streams import DEFAULT_GROUP
 from dsmil.infrastructure import store_place
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.groups import ensure_group, load_functions, open_books
 from dsmil.infrastructure.instance import StateDir, runtime_places
 

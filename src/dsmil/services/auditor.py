@@ -18,8 +18,9 @@ from dsmil.events.model import EventCategory, Severity, create_event
 from dsmil.events.streams import EVENT_FIELD, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import alarming
+from dsmil.infrastructure.address import broker_url
 from dsmil.infrastructure.books import Book, read_books
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.pressure import Level, heard
 from dsmil.infrastructure.store import Store

@@ -52,7 +52,7 @@ def play(settings: Settings, shrink: socket.socket) -> int:
     recording = msgspec.json.decode((folder / "shrink-recorded.json").read_bytes())
     server = serve(shrink, _ShrinkPlayer(recording["points"], recording["interval_s"]))
     _feed((folder / "eve-demo.json").read_bytes().splitlines(), settings, stop)
-    server.shutdown()
+    server.server_close()
     return 0
 
 

@@ -14,8 +14,9 @@ import msgspec
 from dsmil.errors import DsmilError, StoreUnavailable
 from dsmil.events.streams import DEAD_LETTERS
 from dsmil.infrastructure import store_place
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.broker_picture import broker_picture
-from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.instance import StateDir
 from dsmil.infrastructure.retention import max_bytes
 from dsmil.infrastructure.rows import decoded

@@ -35,8 +35,8 @@ _STATS_S: Final = 30.0
 DRAIN_S: Final = 10.0
 #: How long the service manager may wait for a broker before it hears that the process is up without one.
 _READY_S: Final = 10.0
-#: How often the main thread looks whether to stop, and what to tell the service manager.
-_LOOK_S: Final = 1.0
+#: How often the main thread looks what to tell the service manager: while the process starts, and later.
+_LOOK_S: Final = (1.0, 5.0)
 #: A call to a broker that went silent returns this many seconds after POLL_TIMEOUT at the latest.
 _SLOWEST_CALL_S: Final = 10.0
 #: By how much a process steps back whose work may come later.
@@ -113,14 +113,14 @@ class Host:
             server = serve_parts(self._socket, self._parts, PartsCollector(self._parts, bus, self._db), bus)
         # A bare wait() would not let a signal handler run on every platform.
         ready, give_up = False, time.monotonic() + _READY_S
-        while not self._stop.wait(_LOOK_S):
+        while not self._stop.wait(_LOOK_S[ready]):
             ready = self._tell_status(ready=ready, late=time.monotonic() >= give_up)
         self._notifier.send("STOPPING=1", "STATUS=finishing what is in hand")
         deadline = time.monotonic() + DRAIN_S
         for thread in [*threads, housekeeper]:
             thread.join(max(deadline - time.monotonic(), 0.1))
         if server is not None:
-            server.shutdown()
+            server.server_close()
         late = [thread.name for thread in threads if thread.is_alive()]
         if late:
             self._log.warning("host.drain_incomplete", parts=late, waited_s=DRAIN_S)

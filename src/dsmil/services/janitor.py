@@ -16,7 +16,8 @@ from dsmil.errors import BusRefused, NotAllowed, Unavailable
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import keeping
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.pressure import LIFETIME_S, Level, Pressure, announce, judge
 from dsmil.infrastructure.steady_clock import SteadyClock
 from dsmil.infrastructure.trimming import ALL, Trimmer

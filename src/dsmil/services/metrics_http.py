@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -16,27 +15,13 @@ from dsmil.services.metrics import health
 from dsmil.services.wsgi import serve
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Sequence
     from wsgiref.simple_server import WSGIServer
 
     from dsmil.infrastructure.redis_streams import RedisStreamsClient
     from dsmil.services.metrics import PartsCollector
     from dsmil.services.part import Part
-
-#: Documented port; when it is busy the next free one is taken.
-FIRST_PORT: Final = 8000
-_TRIES: Final = 200
-
-
-def listen(first: int = FIRST_PORT) -> socket.socket:
-    """Return a listening socket on loopback, on ``first`` or the next free port."""
-    for port in range(first, first + _TRIES):
-        try:
-            return socket.create_server(("127.0.0.1", port), backlog=16)
-        except OSError:
-            continue
-    msg = f"no free port on 127.0.0.1 between {first} and {first + _TRIES - 1}"
-    raise DsmilError(msg)
 
 
 def _fsync(bus: RedisStreamsClient) -> str:
@@ -49,7 +34,7 @@ def _fsync(bus: RedisStreamsClient) -> str:
 def serve_parts(
     sock: socket.socket, parts: Sequence[Part], collector: PartsCollector, bus: RedisStreamsClient
 ) -> WSGIServer:
-    """Answer on ``sock`` from a thread of its own; ``shutdown()`` of what is returned ends it."""
+    """Answer on ``sock`` from threads of its own as long as the process lives."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     logger = log.get("metrics")

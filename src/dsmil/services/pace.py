@@ -13,17 +13,29 @@ _WINDOW_S: Final = 0.02
 _FEW: Final = 4
 
 
-class Pace:
-    """Knows how fast entries come, by an average whose weights fade exponentially."""
+class Rate:
+    """How fast entries come: an average whose weights fade exponentially, which begins as after a long silence."""
 
-    def __init__(self, long_s: float, short_s: float) -> None:
-        """Begin as after a long silence; ``long_s`` is the rest at a small load, seconds.
-
-        ``short_s`` is that above it, after batches of few entries.
-        """
-        self._long_s, self._short_s = long_s, short_s
+    def __init__(self) -> None:
+        """Begin."""
         self._per_s = 0.0
         self._seen = -math.inf
+
+    def note(self, entries: int, now: float) -> float:
+        """Return the entries a second, having seen a batch at ``now``, a monotonic time in seconds."""
+        elapsed = max(now - self._seen, 1e-9)
+        self._seen = now
+        self._per_s += (entries / elapsed - self._per_s) * -math.expm1(-elapsed / _WINDOW_S)
+        return self._per_s
+
+
+class Pace:
+    """Rests of a reader whose events are waited for: long at a small load, hardly any above it."""
+
+    def __init__(self, long_s: float, short_s: float) -> None:
+        """``long_s`` is the rest at a small load, seconds; ``short_s`` that above it, after few entries."""
+        self._long_s, self._short_s = long_s, short_s
+        self._rate = Rate()
 
     def rest_s(self, entries: int, most: int, now: float) -> float:
         """Return how long to rest after a batch, seconds; ``now`` is a monotonic time, seconds.
@@ -31,11 +43,23 @@ class Pace:
         Who comes alone is not kept waiting: the rest follows the batch. Behind one of ``most`` entries there is a
         queue, however slowly it is read: none then.
         """
-        elapsed = max(now - self._seen, 1e-9)
-        self._seen = now
-        self._per_s += (entries / elapsed - self._per_s) * -math.expm1(-elapsed / _WINDOW_S)
+        per_s = self._rate.note(entries, now)
         if entries >= most:
             return 0.0
-        if self._per_s < _SMALL_PER_S:
+        if per_s < _SMALL_PER_S:
             return self._long_s
         return self._short_s if entries < _FEW else 0.0
+
+
+class Gathering:
+    """Rests of a reader to whom batches are dear, not entries: as long as it takes some of them to come."""
+
+    def __init__(self, entries: int, longest_s: float) -> None:
+        """Let ``entries`` come together, but rest no longer than ``longest_s``, seconds."""
+        self._entries, self._longest_s = entries, longest_s
+        self._rate = Rate()
+
+    def rest_s(self, entries: int, now: float) -> float:
+        """Return how long after ``now``, when a batch of ``entries`` was there, to look for the next, seconds."""
+        per_s = self._rate.note(entries, now)
+        return min(self._entries / max(per_s, 1e-9), self._longest_s) if entries else 0.0

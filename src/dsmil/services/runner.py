@@ -16,7 +16,8 @@ from dsmil.errors import DsmilError, EventInvalid, NotAllowed, Unavailable
 from dsmil.events import codec
 from dsmil.events.handling import Dead, Delivery, Drop, Handler, Outcome, Publish, PublishWire, Retry, Telling
 from dsmil.events.streams import StreamName
-from dsmil.infrastructure.connection import broker_url, connect
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.consumer import ConsumerName
 from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.groups import GroupReader

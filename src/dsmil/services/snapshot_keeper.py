@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dsmil import log
 from dsmil.errors import StoreDamaged, StoreUnavailable, Unavailable
-from dsmil.infrastructure.connection import broker_url, connect
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.pressure import Level, Pressure, heard
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots

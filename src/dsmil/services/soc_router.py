@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     """
     # Imported here: the host imports the catalogue, which imports this file.
     from dsmil.services.host import run_parts
-    from dsmil.services.metrics_http import listen
+    from dsmil.services.ports import listen
 
     parser = argparse.ArgumentParser(description="Run the SOC router and the store writer in one process.")
     parser.add_argument(

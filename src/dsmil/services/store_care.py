@@ -11,7 +11,8 @@ import msgspec
 
 from dsmil.errors import BusUnavailable, DsmilError, StoreDamaged, StoreUnavailable, Unavailable
 from dsmil.infrastructure import store_place
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.address import broker_url
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.event_counts import counted_by_triggers
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots, describe

@@ -19,8 +19,9 @@ from dsmil.errors import NotAllowed, StoreDamaged, StoreTooNew, StoreUnavailable
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
 from dsmil.infrastructure.access import copying
+from dsmil.infrastructure.address import broker_url
 from dsmil.infrastructure.ballast import Ballast
-from dsmil.infrastructure.connection import broker_url, connect, translated
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
 from dsmil.infrastructure.event_counts import adding, mend
 from dsmil.infrastructure.groups import broker_epoch
@@ -33,6 +34,7 @@ from dsmil.infrastructure.store import translated as translated_store
 from dsmil.services.copying import Copy, copy
 from dsmil.services.letters import dead_letter
 from dsmil.services.metric_names import SNAPSHOT_TIME
+from dsmil.services.pace import Gathering
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
@@ -54,10 +56,9 @@ _START: Final = "0-0"
 _BATCH: Final = 1000
 _SLICE_MS: Final = 1000
 _MOST_PRODUCERS: Final = 10_000
-#: With fewer entries than this in hand it lets more of them come, so that a small load does not pay for a
-#: transaction an event. Who waits for rows waits that much longer; nobody else does.
-_PLENTY: Final = 250
-_GATHER_S: Final = 0.1
+#: So many entries come together, for at most so many seconds: else each would pay for a transaction. Who waits for
+#: rows waits that much longer. More of them at once would take a core from the router for long.
+_TOGETHER: Final = (25, 0.1)
 #: How often rows are looked at for their age; bytes are looked at after every batch.
 _RETENTION_EVERY_S: Final = 5.0
 #: Chunks deleted between two reads, more rows than these can add: a store at its limit must not outgrow it.
@@ -98,6 +99,7 @@ class StoreWriter(PlainPart):
         self._stored: dict[str, str] = {}
         self._producers: set[tuple[str, int]] = set()
         self._epoch = ""
+        self._gathering = Gathering(*_TOGETHER)
         self._failures = 0
         self._next_look = self._next_retention = 0.0
         self._damaged = self._place.path.with_name(f"{self._place.path.name}.damaged")
@@ -250,12 +252,13 @@ class StoreWriter(PlainPart):
                 continue
             found = self._read(wait=kept_up)
             begun = time.monotonic()
+            rest_s = self._gathering.rest_s(sum(len(entries) for _, entries in found), begun)
             for stream, entries in found:
                 self._write(stream, entries)
             kept_up = self._retain()
             self._failures = 0
-            if kept_up and 0 < sum(len(entries) for _, entries in found) < _PLENTY:
-                stop.wait(max(begun + _GATHER_S - time.monotonic(), 0.0))
+            if kept_up:
+                stop.wait(max(begun + rest_s - time.monotonic(), 0.0))
 
     def _log_is_held(self) -> bool:
         """Return whether the log is too large and a reader keeps it from being emptied."""

@@ -14,23 +14,21 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from dsmil import __version__, log
+from dsmil import __version__
 from dsmil.config import Settings
 from dsmil.correlation._dedupe import read_rules
-from dsmil.errors import BusUnavailable, ConfigError, NotAllowed, StoreUnavailable, Unavailable
+from dsmil.errors import ConfigError
 from dsmil.infrastructure import store_place
+from dsmil.infrastructure.address import broker_url, public_url
 from dsmil.infrastructure.broker import Broker, bundled_binary, die_with_parent, system_binary
-from dsmil.infrastructure.connection import broker_url, public_url, translated
-from dsmil.infrastructure.hotpath_db import HotPathConfig, HotPathDB
 from dsmil.infrastructure.instance import InstanceRecord, StateDir
-from dsmil.infrastructure.redis_streams import RedisStreamsClient
-from dsmil.infrastructure.store import Store, refuse_newer
-from dsmil.services.catalogue import handler_classes
-from dsmil.services.metrics_http import listen
-from dsmil.services.preparation import prepare_broker
+from dsmil.services import groundwork
+from dsmil.services.aside import aside
+from dsmil.services.ports import listen
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from collections.abc import Callable
 
 #: Process -> parts. Router and store writer are apart, so that neither waits for the other's lock.
@@ -39,7 +37,8 @@ _CORE: Final = {"router": ["soc-router"], "store": ["store-writer", "janitor", "
 _LISTENERS: Final = ("syslog", "http", "redis-list")
 #: Documented port of SHRINK; the demo's player takes it or the next free one.
 _SHRINK_PORT: Final = 8500
-_TICK_S: Final = 0.2
+#: How often children are looked at that nobody has said a word about.
+_LOOK_S: Final = 5.0
 #: Longest pause before a service that died is started anew: the promise is 2 s.
 _LONGEST_PAUSE_S: Final = 1.5
 #: A process that lived this long is not in a crash loop.
@@ -104,7 +103,6 @@ class Supervisor:
         self._children: list[Child] = []
         self._environment: dict[str, str] = {}
         self._stopping = False
-        self._log = log.get("up")
 
     def start(self) -> None:
         """Take the state directory, start broker and services; raises when one of the first two fails."""
@@ -113,20 +111,15 @@ class Supervisor:
             read_rules(self._settings.dedupe)
         self._state.acquire()
         try:
-            self._check_store()
+            place = store_place.choose(self._settings)
+            if place.path.exists():
+                aside(groundwork.refuse_newer_store, place.path)
             url = self._start_broker()
-            self._prepare_streams(url)
-            self._start_services(url)
+            handlers = aside(groundwork.lay, self._settings, url, place.path)
+            self._start_services(url, place, handlers)
         except BaseException:
             self.stop()
             raise
-
-    def _check_store(self) -> None:
-        """Raise StoreTooNew before anything is started; one that cannot be read is the store writer's."""
-        path = store_place.choose(self._settings).path
-        if path.exists():
-            with contextlib.suppress(StoreUnavailable), contextlib.closing(Store(path, read_only=True)) as store:
-                refuse_newer(store)
 
     def _start_broker(self) -> str:
         settings = self._settings
@@ -141,27 +134,11 @@ class Supervisor:
         self._say(f"broker   {self._broker_mode} {binary.name} on {self._broker.socket}, fsync {fsync}")
         return self._broker.url
 
-    def _prepare_streams(self, url: str) -> None:
-        with RedisStreamsClient(url, settings=self._settings) as bus:
-            try:
-                with translated("connecting"):
-                    bus.client.ping()
-            except NotAllowed:
-                raise
-            except Unavailable as exc:
-                remedy = "start it, correct REDIS_URL or REDIS_HOST/PORT, or unset them for the bundled broker"
-                raise BusUnavailable(f"the broker at {public_url(url)} cannot be used ({exc}); {remedy}") from exc
-            if self._broker is None:
-                self._say(f"broker   {public_url(url)} (given)")
-            prepare_broker(bus.client)
-
-    def _start_services(self, url: str) -> None:
-        place = store_place.choose(self._settings)
+    def _start_services(self, url: str, place: store_place.Place, handlers: list[str]) -> None:
+        if self._broker is None:
+            self._say(f"broker   {public_url(url)} (given)")
         warn = "WARNING: " if place.degraded else ""
         self._say(f"store    {place.path} ({warn}{place.reason})")
-        with HotPathDB(HotPathConfig(db_path=place.path), settings=self._settings) as db:
-            # So that whoever reads "running" can ask it; when it cannot be made, the store writer goes on trying.
-            db.initialize_schema()
         shrink_url = self._settings.shrink_url
         ports: dict[str, int] = {}
         if self._demo:
@@ -169,7 +146,7 @@ class Supervisor:
             ports["shrink"] = player.getsockname()[1]
             shrink_url = f"http://127.0.0.1:{ports['shrink']}"
             self._add("demo", ["demo", "--shrink-fd", str(player.fileno())], [player])
-        for name, parts in (_CORE | {"detect": list(handler_classes())}).items():
+        for name, parts in (_CORE | {"detect": handlers}).items():
             sock = listen()
             ports["metrics" if name == "router" else f"metrics-{name}"] = sock.getsockname()[1]
             self._add(name, ["run", *parts, "--metrics-fd", str(sock.fileno())], [sock])
@@ -230,7 +207,7 @@ class Supervisor:
         child.started = time.monotonic()
 
     def tend(self) -> None:
-        """Start anew what has died. Call it every fraction of a second; it never gives up."""
+        """Start anew what has died, after a pause when it does so often. It never gives up."""
         if self._broker is not None and self._broker.poll() is not None:
             self._say(f"broker   stopped with code {self._broker.poll()}, starting it anew")
             self._broker.start()
@@ -246,11 +223,13 @@ class Supervisor:
                 child.process = None
                 self._say(f"{child.name:8} ended with code {code}, starting it anew")
 
-    def run(self, stopping: Callable[[], bool]) -> None:
-        """Tend the fabric until ``stopping`` says so."""
+    def run(self, stopping: Callable[[], bool], woken: threading.Event) -> None:
+        """Tend the fabric until ``stopping`` says so; ``woken`` is set when that, or a child, may have changed."""
         while not stopping():
+            woken.clear()
             self.tend()
-            time.sleep(_TICK_S)
+            waiting = [child.due for child in self._children if child.process is None]
+            woken.wait(max(min(waiting) - time.monotonic(), 0.0) if waiting else _LOOK_S)
 
     def stop(self) -> None:
         """Stop the services, then the broker, and give the state directory back."""

@@ -37,8 +37,9 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 def serve(sock: socket.socket, app: WsgiApp) -> WSGIServer:
-    """Answer on ``sock``; ``shutdown()`` of what is returned ends it."""
+    """Answer on ``sock`` as long as the process lives, or until ``server_close()`` of what is returned."""
     server = _Server(sock)
     server.set_app(app)
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    # Without looking up now and then whether to shut down: an idle process has no reason to wake.
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": None}, name="http", daemon=True).start()
     return server

@@ -24,7 +24,8 @@ from dsmil import log
 from dsmil.config import Secret
 from dsmil.errors import EventInvalid
 from dsmil.events import codec
-from dsmil.infrastructure.connection import broker_url, connect, public_url, translated
+from dsmil.infrastructure.address import broker_url, public_url
+from dsmil.infrastructure.connection import connect, translated
 from dsmil.infrastructure.positions import Positions
 from dsmil.services import metric_names
 from dsmil.services.letters import source_letter
