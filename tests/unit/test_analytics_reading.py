@@ -94,6 +94,21 @@ def test_a_flow_of_suricata_begins_when_it_began() -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "ts"),
+    [
+        ("2026-11-24T11:30:00.500000+0100", 1795516200.5),
+        ("1969-12-31T00:00:00.000000+0000", 1795514430.0),
+        ("", 1795514430.0),
+    ],
+)
+def test_a_flow_of_a_capture_is_dated_before_it_began(start: str, ts: float) -> None:
+    """With ``-r``, Suricata dates all flows when the capture begins: none of them began then."""
+    seen = eve((FLOW % (4, "1b")).replace("2026-11-24T10:00:00.000000+0000", start))[1]
+    assert seen is not None
+    assert seen.ts == ts
+
+
+@pytest.mark.parametrize(
     ("packets", "flags", "failed"), [(0, "00", True), (1, "14", True), (1, "16", False), (2, "?", False)]
 )
 def test_a_flow_that_was_refused(packets: int, flags: str, failed: bool) -> None:  # noqa: FBT001 - a parameter

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmil.analytics.records import Connection, Lookup, Named, Record
+from dsmil.events.model import MAX_TS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,12 +195,16 @@ def _suricata_dns(payload: dict[str, Any], ts: float) -> Record | None:
 
 
 def _began(value: object, ts: float) -> float:
-    """Return when a flow began: its record is written, and dated, when it has ended."""
+    """Return when a flow began.
+
+    Its record is dated when it was written, which is after its end; reading a capture file, Suricata dates the
+    records of all flows at the capture's beginning.
+    """
     try:
         began = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else ts
     except (ValueError, OverflowError):
         return ts
-    return began if 0 <= began <= ts else ts
+    return began if 0 <= began < MAX_TS else ts
 
 
 def _flow_id(payload: dict[str, Any]) -> str:
