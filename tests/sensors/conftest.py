@@ -13,10 +13,10 @@ import pytest
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _opted_in(request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("--sensors"):
-        pytest.skip("real sensors run with --sensors: apt-get install rsyslog auditd suricata, and root")
+        pytest.skip("real sensors run with --sensors, as root: see CONTRIBUTING.md for their packages")
 
 
 def program(name: str) -> str:
