@@ -153,7 +153,7 @@ class StoreWriter(PlainPart):
                     raise  # as the runner does: waiting gives no rights
                 self._failures += 1
                 wait = pause(self._failures)
-                self._problems[_which(exc)] = str(exc)
+                self._problems["store" if isinstance(exc, StoreUnavailable) else "broker"] = str(exc)
                 self._log.warning("store.trouble", cause=str(exc), retry_in_s=round(wait, 2))
                 self._client.connection_pool.disconnect()
                 self._make_room(exc)
@@ -393,10 +393,6 @@ class StoreWriter(PlainPart):
                 self._outcomes[table, "expired"] = self._outcomes.get((table, "expired"), 0) + count
                 self._time("delete", table, time.monotonic() - started)
         return False
-
-
-def _which(exc: Unavailable) -> str:
-    return "store" if type(exc).__name__.startswith("Store") else "broker"
 
 
 SERVICE = StoreWriter
