@@ -26,6 +26,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     #: Events of a drain: of the product and its peers, and of the reference loop.
     events: int
     naive_events: int
+    #: Records of a log that is ingested: more than a reading remembers, so that going on is measured too.
+    records: int
     #: Rows of the full store.
     rows: int
     rates: tuple[int, ...]
@@ -35,11 +37,21 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     growth_events: int
 
 
-QUICK = Size(rounds=3, events=30_000, naive_events=1_500, rows=100_000, rates=(5000,), load_s=2.0, growth_events=0)
+QUICK = Size(
+    rounds=3,
+    events=30_000,
+    naive_events=1_500,
+    records=250_000,
+    rows=100_000,
+    rates=(5000,),
+    load_s=2.0,
+    growth_events=0,
+)
 FULL = Size(
     rounds=3,
     events=100_000,
     naive_events=4_000,
+    records=400_000,
     rows=1_000_000,
     rates=(1000, 5000, 20_000, 35_000, 50_000),
     load_s=5.0,

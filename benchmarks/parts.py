@@ -75,7 +75,7 @@ def ingest(ctx: Context) -> None:
 
 
 def _ingest(ctx: Context, name: str, feed: str, line: Callable[[int, float], bytes]) -> None:
-    count = ctx.size.events
+    count = ctx.size.records
     with Rig() as rig:
         log, now = rig.work / f"{name}.json", time.time()
         log.write_bytes(b"".join(line(n, now + n * 1e-5) for n in range(count)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,3 +117,41 @@ def test_bytes_of_the_journal_are_text(raw: bytes) -> None:
 def test_a_time_without_a_year_is_never_far_ahead_of_its_arrival(seconds: float, arrival: float) -> None:
     at = _stamps.with_year(seconds, arrival)
     assert arrival - 8.1 * 366 * 86400 < at <= arrival + _stamps.AHEAD_S
+
+
+@given(
+    st.integers(-200_000, 9_000_000_000),
+    st.integers(0, 999_999),
+    st.integers(0, 6),
+    st.sampled_from(["Z", "+00:00", "-00:00", "+05:45", "-23:59", "+14:00"]),
+    st.sampled_from("T "),
+)
+def test_a_plain_time_is_read_as_the_general_way_reads_it(
+    seconds: int, micros: int, digits: int, zone: str, between: str
+) -> None:
+    """To the last bit: times enter ids, and a second reading must give them again."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    fraction = f".{micros:06d}"[: digits + 1] if digits else ""
+    text = f"{at:%Y-%m-%d}{between}{at:%H:%M:%S}{fraction}{zone}"
+    match = _stamps.ISO.match(text)
+    assert match is not None
+    assert _stamps.plain(text) == _stamps.read(match)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-02-29T23:59:60Z",
+        "2023-02-29T00:00:00Z",
+        "2024-01-01T00:00:00",
+        "2024-01-01T00:00:00.1234567Z",
+        "2024-01-01T00:00:00+99:99",
+        "2024-01-01T00:00:00+0000",
+        "20240101T000000Z",
+        "2024-W01-1T00:00:00Z",
+        "2024-01-01T00:00:00Z tail",
+        "\u0662024-01-01T00:00:00Z",
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_general_way(text: str) -> None:
+    assert _stamps.plain(text) is None

@@ -228,9 +228,11 @@ def create_event(
         flags = (*flags, *(flag for flag in (severity_flag, category_flag) if flag))
     now = time.time()
     when = now if ts is None else ts
-    _check_time("ts", when)
+    if not event_id:
+        _check_time("ts", when)
+        event_id = ids.new_id(when)
     event = Event(
-        event_id=event_id or ids.new_id(when),
+        event_id=event_id,
         ts=when,
         source_device=source_device,
         source_layer=source_layer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Deliveries:
         """Remember entries of so many bytes, oldest forgotten first."""
         self._most = most_bytes
         self._bytes = 0
-        self._known: dict[tuple[StreamName, str], tuple[_Fields, Delivery]] = {}
+        self._known: OrderedDict[tuple[StreamName, str], tuple[_Fields, Delivery]] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, entry: Entry) -> Delivery:

@@ -14,6 +14,7 @@ from dsmil.events.streams import StreamName
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import append_letters, source_letter
 from dsmil.services.retry import pause
+from dsmil.services.shipping import Shipping
 from dsmil.sources._feed import RawRecord, Reader
 
 if TYPE_CHECKING:
@@ -71,9 +72,7 @@ class Publishing:
         self._bus = RedisStreamsClient(settings=settings)
         self._bodies: list[bytes] = []
         self._letters: list[dict[str, bytes]] = []
-        #: What was sent and not yet taken, and what waits for the broker's word; None when it must be sent again.
-        self._sent: list[bytes] = []
-        self._replies: Callable[[], object] | None = None
+        self._shipping = Shipping(self._bus, StreamName.L3_IN)
         self._log = log.get("ingest")
         self.made = Made()
 
@@ -93,10 +92,7 @@ class Publishing:
                 self._refuse(task, exc)
 
     def flush(self) -> None:
-        """Hand over what was made, and wait until the broker has all of it.
-
-        After a lost reply a batch may be there twice; its events have the same ids, so it counts once.
-        """
+        """Hand over what was made, and wait until the broker has all of it."""
         self._insist(self._hand_over)
         self._insist(self._settle)
 
@@ -141,13 +137,8 @@ class Publishing:
             append_letters(self._bus, self._letters)
             self._letters.clear()
         if self._bodies:
-            self._replies = self._bus.begin_append(StreamName.L3_IN, self._bodies)
-            self._sent, self._bodies = self._bodies, []
+            self._shipping.send(self._bodies)
+            self._bodies = []
 
     def _settle(self) -> None:
-        """Wait until the broker has what was sent before; what it did not take is sent once more."""
-        if self._sent:
-            replies, self._replies = self._replies, None
-            (replies or self._bus.begin_append(StreamName.L3_IN, self._sent))()
-            self.made.published += len(self._sent)
-            self._sent = []
+        self.made.published += self._shipping.settle()

@@ -21,6 +21,7 @@ EventInvalid with a short stable cause for a record that is not of the format.
 from __future__ import annotations
 
 import base64
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import msgspec
@@ -56,7 +57,7 @@ class RawRecord(msgspec.Struct, frozen=True):
     head: bytes = b""
 
 
-class Parsed(msgspec.Struct, frozen=True, kw_only=True):
+class Parsed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a feed makes of a record; identity and defaults are added for it."""
 
     #: When it happened, Unix seconds; None when the record does not say.
@@ -146,7 +147,8 @@ class Reader:
         self._joiner = source.joiner()
         for line in held:
             list(self.records(line))  # they were held: no record is whole with them
-        self._seen = dict(seen or {})
+        # Ordered by hand: a plain dict gives its first key ever more slowly, the more of them went before it.
+        self._seen = OrderedDict(seen or {})
         #: What has changed since :meth:`take_changes`; None when nobody will ask.
         self._changed: dict[bytes, int] | None = None if seen is None else {}
 
@@ -216,7 +218,7 @@ class Reader:
         if self._changed is not None:
             self._changed[key] = ordinal + 1
         if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         return ordinal
 
     def take_changes(self) -> dict[bytes, int]:

@@ -52,6 +52,8 @@ ISO: Final = re.compile(
 )
 
 
+#: What most of the second kind are, and the library reads alone: no more digits than it keeps, a zone in full.
+_PLAIN: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _CLOCK: Final = ("day", "hour", "minute", "second", "fraction", "zone")
 
 
@@ -63,6 +65,17 @@ class When(NamedTuple):
     yearless: bool = False
     #: A zone name that means several zones; read as UTC.
     unknown_zone: str = ""
+
+
+def plain(text: str) -> When | None:
+    """Return the time of a text that is ISO 8601 and nothing else; None for :func:`read` to look at other ones."""
+    if _PLAIN.fullmatch(text) is None:
+        return None
+    try:
+        seconds = datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+    return When(seconds) if seconds >= 0 else None
 
 
 def read(match: re.Match[str]) -> When | None:

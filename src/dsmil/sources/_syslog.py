@@ -49,6 +49,7 @@ _CISCO: Final = re.compile(
 #: Time since its start, which a Cisco device without a clock writes.
 _UPTIME: Final = re.compile(r"(?:\d\d:\d\d:\d\d|(?:\d+[ywdh]){2}): (?=%)", re.ASCII)
 _BOM: Final = "\ufeff"
+_HEADER: Final = ("time", "host", "app", "pid", "msgid")
 #: Longest time that is remembered, characters.
 _LONGEST_TIME: Final = 64
 
@@ -65,8 +66,7 @@ def decode(raw: bytes) -> dict[str, Any]:
         raise EventInvalid("empty", "the line has no text")
     found: dict[str, Any] = {}
     pri = _PRI.match(text)
-    if pri is not None and int(pri[1]) <= _MOST_PRI:
-        number = int(pri[1])
+    if pri is not None and (number := int(pri[1])) <= _MOST_PRI:
         found["facility"], found["severity"] = FACILITIES[number >> 3], SEVERITIES[number & 7]
         text = text[pri.end() :]
     message = _rfc5424(text, found) if text[:1].isdigit() else None
@@ -90,6 +90,9 @@ def when(text: str) -> _stamps.When | None:
 
 
 def _when(text: str) -> _stamps.When | None:
+    found = _stamps.plain(text)
+    if found is not None:
+        return found
     match = _stamps.BSD.match(text) or _stamps.ISO.match(text)
     return _stamps.read(match) if match else None
 
@@ -104,9 +107,8 @@ def _rfc5424(text: str, found: dict[str, Any]) -> str | None:
     if header is None:
         return None
     found["format"] = "rfc5424"
-    for key in ("time", "host", "app", "pid", "msgid"):
-        if header[key] != "-":
-            found[key] = header[key]
+    told = zip(_HEADER, header.group(*_HEADER), strict=True)
+    found |= {key: value for key, value in told if value != "-"}
     if "time" in found and when(found["time"]) is None:
         found["problem"] = "bad_time"
     rest = text[header.end() :]

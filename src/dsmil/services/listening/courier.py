@@ -12,6 +12,7 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.letters import append_letters
 from dsmil.services.part import STARTING
 from dsmil.services.retry import pause
+from dsmil.services.shipping import Shipping
 
 if TYPE_CHECKING:
     import threading
@@ -27,6 +28,7 @@ class Courier:
     def __init__(self, name: str, settings: Settings, tallies: Tallies) -> None:
         """``name`` is for the log; nothing is connected yet."""
         self.bus = RedisStreamsClient(settings=settings)
+        self._shipping = Shipping(self.bus, StreamName.L3_IN)
         #: What is wrong with the broker, in words; empty while it takes everything.
         self.problem = STARTING
         self._tallies = tallies
@@ -50,6 +52,30 @@ class Courier:
         never taken anything and refuses the right.
         """
         return self.insist(lambda: self.publish(bodies, letters), stop)
+
+    def send(self, bodies: list[bytes], letters: list[dict[str, bytes]], stop: threading.Event) -> bool:
+        """Do what :meth:`hand_over` does, but leave the events under way, so that more can be made meanwhile.
+
+        Nothing may be under way yet: :meth:`settle` comes first.
+        """
+
+        def action() -> None:
+            if letters:
+                self.publish([], letters)
+            if bodies:
+                self._shipping.send(bodies)
+
+        return self.insist(action, stop)
+
+    def settle(self, stop: threading.Event) -> bool:
+        """Wait until the broker has what is under way; False when the process is to stop before."""
+        return self.insist(self._settle, stop)
+
+    def _settle(self) -> None:
+        count = self._shipping.settle()
+        if count:
+            self._tallies.settle("published", count)
+            self._allowed = True
 
     def publish(self, bodies: list[bytes], letters: list[dict[str, bytes]]) -> None:
         """Publish a batch once; raises Unavailable, and what is in the lists then is not known to be there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -42,7 +42,7 @@ class Guests:
         self._pushes: Counter[str] = Counter()
         self._bytes = 0
         #: Client -> records it may still send, and when that was so.
-        self._credit: dict[str, tuple[float, float]] = {}
+        self._credit: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -86,7 +86,7 @@ class Guests:
         credit = min(credit + (now - since) * rate, most)
         self._credit[client] = credit, now
         if len(self._credit) > _REMEMBERED:
-            del self._credit[next(iter(self._credit))]
+            self._credit.popitem(last=False)
         # A push larger than ten seconds of the rate goes in when the credit is whole, and is paid off afterwards.
         if credit < min(records, most):
             reason = f"more than {rate:g} records a second of one client"

@@ -59,6 +59,8 @@ class SyslogListener(ListenerPart):
         self._arrivals = Arrivals(source)
         self._framing, self._max_message = framing, limits.max_message
         self._log = log.get(self.name)
+        #: What was sent to the broker, which has not answered yet.
+        self._under_way: list[Chunk] = []
         self._broken: BaseException | None = None
         self._told = (0.0, 0)
         self._streams: list[StreamEndpoint] = []
@@ -174,12 +176,23 @@ class SyslogListener(ListenerPart):
 
     def _publish(self, stop: threading.Event) -> None:
         while not stop.is_set() and self._broken is None:
-            chunks = self._intake.take(_BATCH, _IDLE_S)
-            if chunks and not self._deliver(chunks, stop):
+            chunks = self._intake.take(_BATCH, 0 if self._under_way else _IDLE_S)
+            if not (self._deliver(chunks, stop) if chunks else self._settle(stop)):
                 return
 
     def _deliver(self, chunks: list[Chunk], stop: threading.Event) -> bool:
-        if not self._courier.hand_over(*self._events(chunks), stop):
+        """Make events while those before are under way, and send them; False when the process is to stop."""
+        made = self._events(chunks)
+        if not self._settle(stop) or not self._courier.send(*made, stop):
+            self._drop(chunks)
+            return False
+        self._under_way = chunks
+        return True
+
+    def _settle(self, stop: threading.Event) -> bool:
+        """Wait until the broker has what is under way; False when the process is to stop before."""
+        chunks, self._under_way = self._under_way, []
+        if chunks and not self._courier.settle(stop):
             self._drop(chunks)
             return False
         self._intake.done(chunks)
@@ -192,6 +205,7 @@ class SyslogListener(ListenerPart):
                 self._drop(chunks)
             else:
                 self._deliver(chunks, stop)
+        self._settle(stop)
 
     def _drop(self, chunks: list[Chunk]) -> None:
         """Count what was read and cannot be published: the process stops and the broker takes nothing."""
