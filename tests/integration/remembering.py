@@ -99,7 +99,7 @@ def main(step: str, times: str) -> None:
     """Run the chain until SIGTERM, or death at the n-th passing of a step."""
     remembering_module.KEEP_EVERY_S = 0.0  # type: ignore[misc]
     remembering_module._SHARE = 0  # type: ignore[misc]
-    runner_module.NATURAL_BATCH = 20  # type: ignore[misc]
+    runner_module._MEMORY_BATCH = 20  # type: ignore[misc]
     if step:
         STEPS[step](int(times))
     stop = threading.Event()

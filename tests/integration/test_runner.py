@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 import pytest
 
 from dsmil.config import Settings
+from dsmil.errors import BusUnavailable
 from dsmil.events.handling import Dead, Delivery, Drop, Outcome, Publish, Retry
 from dsmil.events.streams import DEAD_LETTERS, StreamName
+from dsmil.infrastructure.entries import Entry
 from dsmil.infrastructure.groups import GroupReader, ledger_key
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import runner as runner_module
@@ -214,6 +216,36 @@ def test_a_backlog_keeps_its_order_and_the_next_batch_is_judged_while_one_is_set
     assert ids(bus) == [event.event_id for event in events]
     assert [len(batch) for batch in handler.batches] == [3, 3, 3, 2]
     assert steps == ["judge", "judge", "answer", "judge", "answer", "judge", "answer", "answer"]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_what_was_read_ahead_when_the_line_was_cut_is_handled_in_its_order_and_once(
+    bus: RedisStreamsClient, settings: Settings, handler: Obeying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker has given it out; the answer is lost with the line that it came on, or was to come on."""
+    events = do(*"abcdefghijklmnop")
+    bus.publish_many(IN, events)
+    cuts: list[int] = []
+    own = bus.client.client_id()
+    take = GroupReader.finish_read
+
+    def cut(reader: GroupReader) -> list[Entry]:
+        if len(cuts) < 3:
+            cuts.append(0)
+            for one in bus.client.client_list():
+                if int(one["id"]) != own:
+                    cuts[-1] += 1
+                    bus.client.client_kill_filter(_id=one["id"])
+            reader.forget()  # what the socket holds already is lost as well
+            raise BusUnavailable("the line was cut")
+        return take(reader)
+
+    monkeypatch.setattr(GroupReader, "finish_read", cut)
+    with Running(Runner(handler, settings.replace(batch_size=1))):
+        until(lambda: settled(bus) == len(events))
+    assert len(cuts) == 3
+    assert all(cuts)
+    assert ids(bus) == [event.event_id for event in events]
 
 
 @pytest.mark.usefixtures("small_batches")

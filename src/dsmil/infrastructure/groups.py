@@ -144,6 +144,8 @@ class GroupReader:
         self._client = client
         self._reading = reading_client(client)
         self._line = Line(client)
+        #: A line for what is read ahead: its answer must not stand before that of a settlement.
+        self._line_ahead = Line(client)
         self.streams = tuple(streams)
         self.writes = tuple(writes)
         self.group = group
@@ -213,6 +215,16 @@ class GroupReader:
         """
         wait_ms = None if block_ms is None else max(block_ms, 1)
         return self._read(dict.fromkeys(streams or self.streams, ">"), count, wait_ms)
+
+    def begin_read(self, count: int) -> None:
+        """Ask for what :meth:`read_new` returns, without waiting: the broker reads while the caller works."""
+        with translated(f"reading as {self.group}"):
+            self._line_ahead.send(self._reading_words(dict.fromkeys(self.streams, ">"), count, None))
+
+    def finish_read(self) -> list[Entry]:
+        """Return the entries that were asked for by :meth:`begin_read`."""
+        with translated(f"reading as {self.group}"):
+            return _entries(self._line_ahead.read())
 
     def read_new_dated(self, count: int, block_ms: int, streams: Sequence[StreamName]) -> tuple[list[Entry], int]:
         """Return what :meth:`read_new` does, and the broker's time just before it, Unix milliseconds.
@@ -306,8 +318,9 @@ class GroupReader:
         return found
 
     def forget(self) -> None:
-        """Drop the line, and with it every answer that is still to come."""
+        """Drop the lines, and with them every answer that is still to come."""
         self._line.drop()
+        self._line_ahead.drop()
 
     def _answer(self, verdicts: Sequence[Verdict]) -> Settled:
         try:

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.services.deliveries import Deliveries
 
-#: Entries taken at once when that many are waiting; BATCH_SIZE may ask for more.
-NATURAL_BATCH: Final = 200
+#: Entries of a stream taken at once when that many are waiting; BATCH_SIZE may ask for more. What the broker can
+#: write at once is there when the batch before is handled; the rest of a longer answer waits for a settlement.
+NATURAL_BATCH: Final = 80
+#: The same for a handler with a memory, which is kept between two batches: nothing is read ahead for it.
+_MEMORY_BATCH: Final = 200
 #: How often an entry is handled alone before it becomes a dead letter.
 MAX_ATTEMPTS: Final = 5
 #: Longest single blocking read: stopping and retries must not wait for POLL_TIMEOUT.
@@ -155,7 +158,7 @@ class Runner(PlainPart):
             consumer.release()
 
     def _serve(self) -> None:
-        count = max(self._settings.batch_size, NATURAL_BATCH)
+        count = max(self._settings.batch_size, _MEMORY_BATCH if self._memory else NATURAL_BATCH)
         ahead: list[Entry] = []
         read_new = self._memory.read_new if self._memory else self._reader.read_new
         while not self._stop.is_set():
@@ -178,12 +181,14 @@ class Runner(PlainPart):
 
     def _batch(self, entries: Sequence[Entry], count: int) -> list[Entry]:
         """Handle entries and settle them; where more is waiting, return it, and the broker settles meanwhile."""
-        verdicts = self._judge(entries)
-        self._settler.finish()
         # Not for a handler that remembers: its memory is kept between two batches, when all is settled.
         more = len(entries) >= count and self._memory is None
-        ahead = self._reader.read_new(count, None) if more else []
+        if more:  # the broker settles the batch before and reads the next one while this one is handled
+            self._reader.begin_read(count)
+        verdicts = self._judge(entries)
+        self._settler.finish()
         self._settler.begin(verdicts)
+        ahead = self._reader.finish_read() if more else []
         if not ahead:
             self._settler.finish()
             rest_s = self._pace.rest_s(len(entries), count, self._clock())
