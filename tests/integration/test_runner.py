@@ -21,6 +21,7 @@ from dsmil.infrastructure.groups import GroupReader, ledger_key
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import runner as runner_module
 from dsmil.services.letters import Letter, read_letters
+from dsmil.services.pace import Pace
 from dsmil.services.runner import Runner
 from dsmil.testing.factories import make_event
 from dsmil.testing.running import Running
@@ -216,6 +217,26 @@ def test_a_backlog_keeps_its_order_and_the_next_batch_is_judged_while_one_is_set
     assert ids(bus) == [event.event_id for event in events]
     assert [len(batch) for batch in handler.batches] == [3, 3, 3, 2]
     assert steps == ["judge", "judge", "answer", "judge", "answer", "judge", "answer", "answer"]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_full_batch_is_part_of_the_rate_by_which_it_rests(
+    bus: RedisStreamsClient, settings: Settings, handler: Obeying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not counted, five thousand a second in full batches looked like a small load, with its long rests."""
+    events = do(*"abcdefghijk")
+    bus.publish_many(IN, events)
+    counted: list[int] = []
+    rest_s = Pace.rest_s
+
+    def noted(pace: Pace, entries: int, most: int, now: float) -> float:
+        counted.append(entries)
+        return rest_s(pace, entries, most, now)
+
+    monkeypatch.setattr(Pace, "rest_s", noted)
+    with Running(Runner(handler, settings.replace(batch_size=1))):
+        until(lambda: settled(bus) == len(events))
+    assert counted == [3, 3, 3, 2]
 
 
 @pytest.mark.usefixtures("small_batches")

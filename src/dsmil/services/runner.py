@@ -189,9 +189,10 @@ class Runner(PlainPart):
         self._settler.finish()
         self._settler.begin(verdicts)
         ahead = self._reader.finish_read() if more else []
+        # Asked after every batch: what did not lead to a rest is part of the rate as well.
+        rest_s = self._pace.rest_s(len(entries), count, self._clock())
         if not ahead:
             self._settler.finish()
-            rest_s = self._pace.rest_s(len(entries), count, self._clock())
             if rest_s:
                 time.sleep(rest_s)
         return ahead
