@@ -13,7 +13,7 @@ import msgspec
 
 from benchmarks import checks
 from benchmarks.events import by_stream, new_events
-from benchmarks.rig import BenchFailed, Process, Rig
+from benchmarks.rig import ASIDE, BenchFailed, Process, Rig
 from dsmil.infrastructure.retention import CHUNK
 
 INPUTS = ("L3_OUT", "L4_OUT")
@@ -127,7 +127,7 @@ def drain(
         removed = rows + len(TABLES) * len(expected) - _rows(rig.store) if preloaded else 0
         if preloaded and contender.name.startswith("dsmil"):
             _check_steady(removed, count)
-        names = {"broker", *(process.name for process in running)}
+        names = {"broker", *(process.name + end for process in running for end in ("", ASIDE))} & set(cpu)
         return Drained(
             published_per_s=count / (published - started),
             stored_per_s=count / (stored - started) if contender.stores else 0.0,

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import checks, drain
 from benchmarks.context import Context
 from benchmarks.events import by_stream, eve_line, new_events
-from benchmarks.machine import cpu_seconds, pss_bytes, rss_bytes
+from benchmarks.machine import cpu_seconds, family, pss_bytes, rss_bytes
 from benchmarks.rig import BenchFailed, Process, Rig
 
 _SETTLE_S = 3.0
@@ -142,23 +142,6 @@ def growth(ctx: Context) -> None:
         ctx.say(
             f"  memory: {early:.1f} MB after a tenth, {sizes[-1]:.1f} MB after {ctx.size.growth_events:,} events"
         )
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and everything it has started."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found, open_ = [], [pid]
-    while open_:
-        found.append(one := open_.pop())
-        open_ += children.get(one, [])
-    return found
 
 
 def _share(pid: int, meanwhile: Any) -> float:  # noqa: ANN401 - anything that takes its time

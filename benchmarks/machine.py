@@ -27,6 +27,30 @@ def cpu_seconds(pid: int) -> float:
     return fine if abs(fine - coarse) < 5 / _TICK else coarse
 
 
+def cpu_seconds_of_started(pid: int) -> float:
+    """Return the CPU time of all that a process has started, those included that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ended = (int(fields[13]) + int(fields[14])) / _TICK
+    return ended + sum(cpu_seconds(child) for child in family(pid)[1:])
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and everything it has started."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, open_ = [], [pid]
+    while open_:
+        found.append(one := open_.pop())
+        open_ += children.get(one, [])
+    return found
+
+
 def rss_bytes(pid: int) -> int:
     """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -149,15 +149,15 @@ def _drains(figures: Figures) -> list[str]:
 def _costs(figures: Figures) -> list[str]:
     rows = []
     for key, words in (("routed", "routing alone"), *_SETTINGS):
-        shown = [_of(figures, f"{key}.us.{part}") for part in ("router", "store", "broker")]
+        shown = [_of(figures, f"{key}.us.{part}") for part in ("router", "store", "ahead", "broker")]
         rows.append(f"| {words} | {' | '.join('-' if one == _MISSING else one for one in shown)} |")
     return [
         "## What an event costs",
         "",
         "CPU microseconds per event, user and system, from `/proc`.",
         "",
-        "| Setting | router | store writer | broker |",
-        "|---|---:|---:|---:|",
+        "| Setting | router | store writer | reading ahead of it | broker |",
+        "|---|---:|---:|---:|---:|",
         *rows,
         "",
         f"The bare broker, reading, adding and acknowledging the same bytes: {_of(figures, 'broker.us')} us"
@@ -233,15 +233,15 @@ def _scaling(figures: Figures) -> list[str]:
         "",
     ]
     for key, words in (("whole_path", "empty store"), ("whole_path.full", "full store, retention running")):
-        found = [median(figures, f"{key}.us.{part}") for part in ("router", "broker", "store")]
-        if None in found or not all(found):
+        found = [median(figures, f"{key}.us.{part}") for part in ("router", "broker", "store", "ahead")]
+        if None in found or not all(found[:3]):
             lines += [f"With costs of the {words}: {_MISSING}.", ""]
             continue
         cost = Cost(*(value for value in found if value is not None))
         stand = ", ".join(f"{name} {number(rate)}/s" for name, rate in walls(cost).items())
         lines += [
             f"With the costs on the {words} (router {cost.router:.1f}, broker {cost.broker:.1f}, store writer"
-            f" {cost.store:.1f} us), a process on a core of its own reaches: {stand}.",
+            f" {cost.store:.1f}, reading ahead of it {cost.ahead:.1f} us), a process on a core of its own reaches: {stand}.",
             "",
             "| Cores | one broker, one store: events/s | its wall | partitioned: events/s | partitions | routers in all |",
             "|---:|---:|---|---:|---:|---:|",

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks import drain as d
 from benchmarks.context import FULL, Context
+from benchmarks.rig import ASIDE
 
 
 def routed(ctx: Context) -> None:
@@ -43,9 +44,13 @@ def full_store(ctx: Context) -> None:
     ctx.add("whole_path.full.removed_per_event", ctx.drained(d.WHOLE, full=True).removed_per_event)
     empty, full = ctx.drained(d.WHOLE), ctx.drained(d.WHOLE, full=True)
     ctx.add("store.full_to_empty", full.stored_per_s / empty.stored_per_s)
-    ctx.add("store.cpu_full_to_empty", empty.us["store-writer"] / full.us["store-writer"])
+    ctx.add("store.cpu_full_to_empty", _store_us(empty) / _store_us(full))
     if ctx.size == FULL:
         _against_peer(ctx, "whole_path.full", "bytewax", d.BYTEWAX, full=True)
+
+
+def _store_us(drained: d.Drained) -> float:
+    return drained.us["store-writer"] + drained.us.get("store-writer" + ASIDE, 0.0)
 
 
 def settings(ctx: Context) -> None:
@@ -67,6 +72,7 @@ def _against_naive(ctx: Context, key: str, **setting: Any) -> None:  # noqa: ANN
     ctx.add(f"{key}.cpu_ratio_to_naive", reference.total_us / ours.total_us)
     for part, process in (("router", "soc-router"), ("store", "store-writer"), ("broker", "broker")):
         ctx.add(f"{key}.us.{part}", ours.us[process])
+    ctx.add(f"{key}.us.ahead", ours.us.get("store-writer" + ASIDE, 0.0))
 
 
 def _against_peer(ctx: Context, key: str, name: str, peer: d.Contender, **setting: Any) -> None:  # noqa: ANN401

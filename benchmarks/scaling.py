@@ -15,11 +15,13 @@ class Cost(msgspec.Struct, frozen=True):
     router: float
     broker: float
     store: float
+    #: The process that reads ahead of the store writer.
+    ahead: float = 0.0
 
     @property
     def total(self) -> float:
-        """Of all three together."""
-        return self.router + self.broker + self.store
+        """Of all together."""
+        return self.router + self.broker + self.store + self.ahead
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ def plan(cost: Cost, cores: int) -> Plan:
     limits = walls(cost)
     everything = cores * _US / cost.total
     # Routers share a group, so there can be as many as it takes; a broker and a store writer have one thread each.
+    # The process that reads ahead of the store writer has less to do than that.
     ends = {"cores": everything, "broker": limits["broker"], "store writer": limits["store writer"]}
     wall = min(ends, key=lambda name: ends[name])
     lone = min(limits["broker"], limits["store writer"])

@@ -19,6 +19,7 @@ from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.store_place import is_tmpfs
+from dsmil.services import row_reader
 from dsmil.services import snapshot_keeper as keeper_module
 from dsmil.services import store_writer as writer_module
 from dsmil.services.store_writer import StoreWriter
@@ -77,7 +78,7 @@ def test_a_full_tmpfs_delays_rows_and_loses_none(
 ) -> None:
     monkeypatch.setattr(writer_module, "pause", lambda *_: 0.05)
     monkeypatch.setattr(writer_module, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(writer_module, "_SLICE_MS", 20)
+    monkeypatch.setattr(row_reader, "_SLICE_MS", 20)
     settings = settings.replace(hotpath_db=str(ram / "hot.db"))
     path = Path(settings.hotpath_db)
 

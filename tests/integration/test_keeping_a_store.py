@@ -22,8 +22,8 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.snapshots import Snapshot, Snapshots
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.trimming import saved_positions
+from dsmil.services import row_reader, store_care
 from dsmil.services import snapshot_keeper as keeper_module
-from dsmil.services import store_care
 from dsmil.services import store_writer as writer_module
 from dsmil.services.store_writer import StoreWriter
 from dsmil.testing.factories import make_event
@@ -37,7 +37,7 @@ RAW = "raw_events_fast"
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "pause", lambda *_: 0.01)
     monkeypatch.setattr(writer_module, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(writer_module, "_SLICE_MS", 20)
+    monkeypatch.setattr(row_reader, "_SLICE_MS", 20)
     monkeypatch.setattr(keeper_module, "_LOOK_S", 0.02)
     monkeypatch.setattr(keeper_module, "_AGAIN_S", 0.05)
 

@@ -21,6 +21,7 @@ from dsmil.infrastructure.retention import CHUNK
 from dsmil.infrastructure.rows import raw_row
 from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.store import Store
+from dsmil.services import row_reader
 from dsmil.services import store_writer as writer_module
 from dsmil.services.letters import read_letters
 from dsmil.services.store_writer import StoreWriter
@@ -33,7 +34,7 @@ from dsmil.testing.waiting import until
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "pause", lambda *_: 0.01)
     monkeypatch.setattr(writer_module, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(writer_module, "_SLICE_MS", 20)
+    monkeypatch.setattr(row_reader, "_SLICE_MS", 20)
 
 
 @pytest.fixture

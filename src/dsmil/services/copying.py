@@ -23,6 +23,7 @@ _DEVICE, _LAYER, _SOURCE = 2, 3, 4
 class Copy(msgspec.Struct):
     """Rows and counts of one batch of one stream."""
 
+    stream: StreamName
     #: The last entry of the batch: the position once the rows are in.
     last_id: str
     #: Entries of the batch.
@@ -36,7 +37,7 @@ class Copy(msgspec.Struct):
 
 def copy(stream: StreamName, entries: list[Entry]) -> Copy:
     """Turn the entries of a stream into rows; what is no event is set aside with its cause."""
-    made = Copy(last_id=entries[-1].entry_id, entries=len(entries))
+    made = Copy(stream=stream, last_id=entries[-1].entry_id, entries=len(entries))
     soc = stream is StreamName.SOC_EVENTS
     for entry in entries:
         try:

@@ -22,7 +22,7 @@ from dsmil.infrastructure.access import copying
 from dsmil.infrastructure.address import broker_url
 from dsmil.infrastructure.ballast import Ballast
 from dsmil.infrastructure.connection import connect, translated
-from dsmil.infrastructure.entries import Entry, id_order, reading_client, streams_of
+from dsmil.infrastructure.entries import id_order
 from dsmil.infrastructure.event_counts import adding, mend
 from dsmil.infrastructure.groups import broker_epoch
 from dsmil.infrastructure.retention import LONGEST_S, expire, max_bytes, shrink_to
@@ -31,10 +31,9 @@ from dsmil.infrastructure.sql import statement
 from dsmil.infrastructure.steady_clock import SteadyClock
 from dsmil.infrastructure.store import Store, writer_lock
 from dsmil.infrastructure.store import translated as translated_store
-from dsmil.services.copying import Copy, copy
+from dsmil.services.intake import Intake
 from dsmil.services.letters import dead_letter
 from dsmil.services.metric_names import SNAPSHOT_TIME
-from dsmil.services.pace import Gathering
 from dsmil.services.part import STARTING, PlainPart, Vitals
 from dsmil.services.retry import pause
 from dsmil.services.snapshot_keeper import EVERY_S, SnapshotKeeper
@@ -47,18 +46,15 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.events.handling import Dead
     from dsmil.infrastructure.access import Grant
+    from dsmil.infrastructure.entries import Entry
+    from dsmil.services.copying import Copy
 
 #: Streams copied. Raw rows of findings come from their SOC entry, so L3_OUT and L4_OUT are not read again.
 COPIED: Final = (StreamName.SOC_EVENTS, StreamName.L3_IN)
 #: The table that a stream fills; SOC_EVENTS fills the raw table as well.
 _TABLE: Final = {StreamName.SOC_EVENTS: "soc_events_cache", StreamName.L3_IN: "raw_events_fast"}
 _START: Final = "0-0"
-_BATCH: Final = 1000
-_SLICE_MS: Final = 1000
 _MOST_PRODUCERS: Final = 10_000
-#: So many entries come together, for at most so many seconds: else each would pay for a transaction. Who waits for
-#: rows waits that much longer. More of them at once would take a core from the router for long.
-_TOGETHER: Final = (25, 0.1)
 #: How often rows are looked at for their age; bytes are looked at after every batch.
 _RETENTION_EVERY_S: Final = 5.0
 #: Chunks deleted between two reads, more rows than these can add: a store at its limit must not outgrow it.
@@ -99,7 +95,6 @@ class StoreWriter(PlainPart):
         self._stored: dict[str, str] = {}
         self._producers: set[tuple[str, int]] = set()
         self._epoch = ""
-        self._gathering = Gathering(*_TOGETHER)
         self._failures = 0
         self._next_look = self._next_retention = 0.0
         self._damaged = self._place.path.with_name(f"{self._place.path.name}.damaged")
@@ -108,7 +103,7 @@ class StoreWriter(PlainPart):
             self._place.path, [stream.value for stream in COPIED], settings, every_s=snapshot_every_s
         )
         self._client: redis.Redis
-        self._reading: redis.Redis
+        self._intake: Intake
         self._store: Store
 
     @staticmethod
@@ -131,11 +126,12 @@ class StoreWriter(PlainPart):
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
         self._client = connect(broker_url(self._settings), self._settings)
-        self._reading = reading_client(self._client)
+        self._intake = Intake(self._settings, self._client)
         self._keeper.start()
         try:
             self._run(stop)
         finally:
+            self._intake.close()
             self._keeper.stop()
             self._client.close()
 
@@ -250,15 +246,12 @@ class StoreWriter(PlainPart):
             if self._log_is_held():
                 stop.wait(_HELD_S)
                 continue
-            found = self._read(wait=kept_up)
-            begun = time.monotonic()
-            rest_s = self._gathering.rest_s(sum(len(entries) for _, entries in found), begun)
-            for stream, entries in found:
-                self._write(stream, entries)
+            for batch in self._intake.take(self._positions, wait=kept_up):
+                self._write(batch)
             kept_up = self._retain()
             self._failures = 0
             if kept_up:
-                stop.wait(max(begun + rest_s - time.monotonic(), 0.0))
+                stop.wait(self._intake.rest_s())
 
     def _log_is_held(self) -> bool:
         """Return whether the log is too large and a reader keeps it from being emptied."""
@@ -313,14 +306,8 @@ class StoreWriter(PlainPart):
         self._log.info("store.epoch", epoch=epoch, positions=self._positions)
         self._stored, self._epoch = there, epoch
 
-    def _read(self, *, wait: bool) -> list[tuple[StreamName, list[Entry]]]:
-        places = {stream.value: position for stream, position in self._positions.items()}
-        with translated("reading for the store"):
-            reply: Any = self._reading.xread(cast("Any", places), count=_BATCH, block=_SLICE_MS if wait else None)
-        return streams_of(reply)
-
-    def _write(self, stream: StreamName, entries: list[Entry]) -> None:
-        batch = copy(stream, entries)
+    def _write(self, batch: Copy) -> None:
+        stream = batch.stream
         for entry, dead in batch.rejected:
             self._log.warning("store.entry_rejected", source=entry.place, cause=dead.cause, detail=dead.detail)
             self._dead_letter(entry, dead)
