@@ -25,16 +25,23 @@ def _rests(per_s: float, seconds: float, work_s: float = 0.0005) -> list[float]:
     return rests
 
 
-@pytest.mark.parametrize("per_s", [1.0, 20.0, 300.0, 1000.0, 1500.0])
-def test_at_a_small_load_every_batch_is_followed_by_the_long_rest(per_s: float) -> None:
-    assert set(_rests(per_s, 5.0)) == {_LONG_S}
+@pytest.mark.parametrize("per_s", [100.0, 300.0, 1000.0, 1500.0])
+def test_at_a_small_load_rests_grow_to_the_long_one(per_s: float) -> None:
+    rests = _rests(per_s, 5.0)
+    assert rests[:4] == [_LONG_S / 8, _LONG_S / 4, _LONG_S / 2, _LONG_S]
+    assert set(rests[4:]) == {_LONG_S}
+
+
+@pytest.mark.parametrize("per_s", [1.0, 20.0])
+def test_who_comes_now_and_then_may_be_the_first_of_many(per_s: float) -> None:
+    assert set(_rests(per_s, 5.0)) == {_LONG_S / 8}
 
 
 @pytest.mark.parametrize("per_s", [4000.0, 5000.0, 20_000.0, 50_000.0])
-def test_a_larger_load_is_noticed_within_three_batches_and_not_kept_waiting(per_s: float) -> None:
+def test_a_larger_load_is_noticed_within_four_batches_and_not_kept_waiting(per_s: float) -> None:
     rests = _rests(per_s, 5.0)
-    assert rests[0] == _LONG_S
-    assert max(rests[3:]) <= _SHORT_S
+    assert sum(rests[:4]) <= (2 * _LONG_S if per_s < 10_000 else _LONG_S), "a flood is noticed soon"
+    assert max(rests[4:]) <= _SHORT_S
 
 
 @pytest.mark.parametrize("batch_s", [0.001, 0.1, 1.0, 60.0])
@@ -42,7 +49,7 @@ def test_behind_a_full_batch_there_is_no_rest_however_slow_the_reader_is(batch_s
     """A reader that is short of processor time took two hundred in a tenth of a second for a small load."""
     pace = Pace(_LONG_S, _SHORT_S)
     assert [pace.rest_s(_MOST, _MOST, 10.0 + n * batch_s) for n in range(10)] == [0.0] * 10
-    assert pace.rest_s(_MOST - 1, _MOST, 10.0 + 10 * batch_s + 1.0) == _LONG_S
+    assert pace.rest_s(_MOST - 1, _MOST, 10.0 + 10 * batch_s + 1.0) > 0.0
 
 
 def test_the_long_rest_returns_when_the_load_is_over() -> None:
@@ -50,13 +57,18 @@ def test_the_long_rest_returns_when_the_load_is_over() -> None:
     for _ in range(100):
         now += 0.001
         pace.rest_s(20, _MOST, now)
-    assert pace.rest_s(1, _MOST, now + 0.5) == _LONG_S
+    now += 0.5
+    rests = list[float]()
+    while not rests or rests[-1] < _LONG_S:
+        rests.append(pace.rest_s(1, _MOST, now))
+        now += rests[-1]
+    assert rests == [_LONG_S / 8, _LONG_S / 4, _LONG_S / 2, _LONG_S]
 
 
 def test_two_batches_at_one_instant_are_no_trouble() -> None:
     pace = Pace(_LONG_S, _SHORT_S)
     pace.rest_s(1, _MOST, 5.0)
-    assert pace.rest_s(1, _MOST, 5.0) in {_LONG_S, _SHORT_S, 0.0}
+    assert pace.rest_s(1, _MOST, 5.0) in {_LONG_S / 4, _SHORT_S, 0.0}
 
 
 def _batches(per_s: float, seconds: float, gathering: Gathering) -> list[int]:

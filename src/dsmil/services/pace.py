@@ -11,6 +11,11 @@ _SMALL_PER_S: Final = 2000.0
 _WINDOW_S: Final = 0.02
 #: Above it, a batch of fewer entries than this is followed by the short rest.
 _FEW: Final = 4
+#: After a silence the rest begins with this share of the long one and doubles: a flood may have begun, which nobody
+#: can tell by its first entry. Who sends now and then costs no more by that, nothing being there to read.
+_FIRST_SHARE: Final = 1 / 8
+#: So many long rests without an entry are a silence.
+_SILENCE: Final = 2
 
 
 class Rate:
@@ -30,12 +35,13 @@ class Rate:
 
 
 class Pace:
-    """Rests of a reader whose events are waited for: long at a small load, hardly any above it."""
+    """Rests of a reader whose events are waited for: growing to the long one at a small load, hardly any above it."""
 
     def __init__(self, long_s: float, short_s: float) -> None:
         """``long_s`` is the rest at a small load, seconds; ``short_s`` that above it, after few entries."""
         self._long_s, self._short_s = long_s, short_s
         self._rate = Rate()
+        self._next_s, self._seen = 0.0, -math.inf
 
     def rest_s(self, entries: int, most: int, now: float) -> float:
         """Return how long to rest after a batch, seconds; ``now`` is a monotonic time, seconds.
@@ -44,10 +50,14 @@ class Pace:
         queue, however slowly it is read: none then.
         """
         per_s = self._rate.note(entries, now)
+        if now - self._seen > _SILENCE * self._long_s:
+            self._next_s = self._long_s * _FIRST_SHARE
+        self._seen = now
         if entries >= most:
             return 0.0
         if per_s < _SMALL_PER_S:
-            return self._long_s
+            rest_s, self._next_s = self._next_s, min(self._next_s * 2, self._long_s)
+            return rest_s
         return self._short_s if entries < _FEW else 0.0
 
 
