@@ -51,7 +51,8 @@ os._exit(0)
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake_module, "_FAR_BEHIND", 1)
+    monkeypatch.setattr(intake_module, "_FULL_BATCHES", 1)
+    monkeypatch.setattr(intake_module, "_WAITING_S", 0.0)
     monkeypatch.setattr(intake_module, "ReadingAhead", lambda settings: ReadingAhead(settings, quiet_s=0.2))
     monkeypatch.setattr(intake_module, "_has_cores", lambda: True)
 
@@ -112,6 +113,15 @@ def test_goes_on_where_the_other_was_and_ends_when_little_comes(bus: RedisStream
     assert ids(take_all(intake, places, bus.last_id(SOC))) == late
     assert intake._ahead is None
     assert intake._not_before == 0.0, "the next queue is worth a process again"
+
+
+def test_a_burst_is_worth_no_process(
+    bus: RedisStreamsClient, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "_WAITING_S", 60.0)
+    sent = publish(bus, 4 * BATCH)
+    assert ids(take_all(intake, {SOC: "0-0"}, bus.last_id(SOC))) == sent
+    assert intake._ahead is None
 
 
 def test_what_was_taken_and_not_written_is_read_again(bus: RedisStreamsClient, intake: Intake) -> None:

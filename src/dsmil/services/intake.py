@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dsmil import log
+from dsmil.infrastructure.entries import id_order
 from dsmil.services.reading_ahead import ReadingAhead
 from dsmil.services.row_reader import Places, RowReader, full
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from dsmil.config import Settings
     from dsmil.services.copying import Copy
 
-#: So many full batches one after the other are a queue that is worth a process.
-_FAR_BEHIND: Final = 5
+#: So many full batches one after the other, of entries that have been waiting for so long, are a queue for which a
+#: process is worth it. A burst is soon over, and it would only take processor time from the router.
+_FULL_BATCHES: Final = 5
+_WAITING_S: Final = 0.5
 _TAKE_S: Final = 1.0
 #: A process that failed is not tried again before.
 _AGAIN_S: Final = 60.0
@@ -32,7 +35,7 @@ class Intake:
         self._settings = settings
         self._reader = RowReader(client)
         self._ahead: ReadingAhead | None = None
-        #: Full batches in a row.
+        #: Full batches of old entries in a row.
         self._full = 0
         self._not_before = 0.0 if _has_cores() else float("inf")
         self._log = log.get("store-writer")
@@ -49,7 +52,7 @@ class Intake:
                 return made
             self._end(ahead)
         copies = self._reader.read(places, wait=wait)
-        self._full = self._full + 1 if full(copies) else 0
+        self._full = self._full + 1 if full(copies) and _waited_s(copies) > _WAITING_S else 0
         return copies
 
     def rest_s(self) -> float:
@@ -65,7 +68,7 @@ class Intake:
     def _ahead_of(self, places: Places) -> ReadingAhead | None:
         """Return the process when it goes on behind ``places``; see to it that there is one far behind."""
         if self._ahead is None:
-            if self._full >= _FAR_BEHIND and time.monotonic() >= self._not_before:
+            if self._full >= _FULL_BATCHES and time.monotonic() >= self._not_before:
                 self._start()
             return None
         if self._ahead.places is None:
@@ -93,6 +96,11 @@ class Intake:
             self._not_before = time.monotonic() + _AGAIN_S
         else:
             self._log.info("store.caught_up", pid=ahead.pid)
+
+
+def _waited_s(copies: list[Copy]) -> float:
+    """Return how long the last entries have been waiting, seconds, by the clocks of broker and this host."""
+    return time.time() - max(id_order(made.last_id)[0] for made in copies) / 1000
 
 
 def _has_cores() -> bool:

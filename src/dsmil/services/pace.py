@@ -11,8 +11,8 @@ _SMALL_PER_S: Final = 2000.0
 _WINDOW_S: Final = 0.02
 #: Above it, a batch of fewer entries than this is followed by the short rest.
 _FEW: Final = 4
-#: After a silence the rest begins with this share of the long one and doubles: a flood may have begun, which nobody
-#: can tell by its first entry. Who sends now and then costs no more by that, nothing being there to read.
+#: After a silence the rest begins with this share of the long one and doubles: a flood may have begun, which its
+#: first entry does not tell. Who sends now and then costs no more by that, nothing being there to read.
 _FIRST_SHARE: Final = 1 / 8
 #: So many long rests without an entry are a silence.
 _SILENCE: Final = 2
@@ -35,7 +35,7 @@ class Rate:
 
 
 class Pace:
-    """Rests of a reader whose events are waited for: growing to the long one at a small load, hardly any above it."""
+    """Rests of a reader whose events are waited for: up to the long one at a small load, hardly any above it."""
 
     def __init__(self, long_s: float, short_s: float) -> None:
         """``long_s`` is the rest at a small load, seconds; ``short_s`` that above it, after few entries."""

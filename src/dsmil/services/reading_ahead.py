@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _PIPE_BYTES: Final = 1 << 20
 #: It ends when no batch was full for so long, seconds: what comes then is as quickly read by the one that writes.
 _QUIET_S: Final = 5.0
+#: Where cores are short, who routes goes first, and then who writes what is there.
+_STEP_BACK: Final = 10
 
 
 class ReadingAhead:
@@ -100,6 +102,7 @@ class ReadingAhead:
 def main(sink: str) -> int:
     """Read and send until nothing is waiting, or nobody takes it any more; return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; who writes ends this one
+    os.nice(_STEP_BACK)
     collect_seldom()
     with Connection(int(sink), readable=False) as rows, contextlib.suppress(BrokenPipeError):
         rows.send([])  # ready
