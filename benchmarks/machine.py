@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -31,7 +32,10 @@ def cpu_seconds_of_started(pid: int) -> float:
     """Return the CPU time of all that a process has started, those included that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ended = (int(fields[13]) + int(fields[14])) / _TICK
-    return ended + sum(cpu_seconds(child) for child in family(pid)[1:])
+    for child in family(pid)[1:]:
+        with contextlib.suppress(OSError):  # ended just now
+            ended += cpu_seconds(child)
+    return ended
 
 
 def family(pid: int) -> list[int]:

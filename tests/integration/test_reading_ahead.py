@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,65 @@ def test_a_burst_is_worth_no_process(
     assert intake._ahead is None
 
 
+def test_a_stream_that_is_far_behind_is_seen_beside_one_that_is_not(
+    bus: RedisStreamsClient, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes in `L3_IN` is new at every look; that says nothing of the other stream."""
+    monkeypatch.setattr(intake_module, "_WAITING_S", 0.3)
+    publish(bus, 2 * BATCH)
+    age = 0.3 + int(bus.last_id(SOC).partition("-")[0]) / 1000
+    until(lambda: time.time() > age)
+    bus.publish_many(StreamName.L3_IN, [make_event({"n": 1})])
+    assert len(intake.take({SOC: "0-0", StreamName.L3_IN: "0-0"}, wait=False)) == 2
+    intake.take({SOC: "0-0", StreamName.L3_IN: "0-0"}, wait=False)
+    assert intake._ahead is not None
+
+
+def test_one_that_waits_for_the_other_does_not_take_it_for_quiet(
+    bus: RedisStreamsClient, settings: Settings
+) -> None:
+    """Trouble with the store holds both up; the queue is as long as before."""
+    sent = publish(bus, 30 * BATCH)
+    ahead = ReadingAhead(settings, quiet_s=0.3)
+    until(ahead.ready)
+    ahead.begin({SOC: "0-0"})
+    began = time.monotonic()
+    until(lambda: time.monotonic() > began + 1.0)  # its pipe has long been full
+    taken = list[Copy]()
+    while (made := ahead.take(5.0)) is not None:
+        taken += made
+    assert ids(taken) == sent
+    assert ahead.ended() == 0
+
+
+def test_one_that_catches_up_is_given_the_time_to_end(bus: RedisStreamsClient, settings: Settings) -> None:
+    """Killed between its last word and its end, it would look like one that failed."""
+    assert bus.connect()
+    ahead = ReadingAhead(settings, quiet_s=0.05)
+    until(ahead.ready)
+    ahead.begin({SOC: "0-0"})
+    while ahead.take(5.0) is not None:
+        pass
+    assert ahead.ended() == 0
+
+
+def test_it_reads_from_the_broker_that_the_other_found(
+    bus: RedisStreamsClient, db: HotPathDB, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[Settings]()
+
+    def noted(own: Settings) -> ReadingAhead:
+        seen.append(own)
+        return ReadingAhead(own, quiet_s=0.2)
+
+    monkeypatch.setattr(intake_module, "ReadingAhead", noted)
+    publish(bus, 3 * BATCH)
+    with Running(StoreWriter(settings)):
+        until(lambda: seen)
+        until(lambda: any(row["last_id"] == bus.last_id(SOC) for row in db.get_positions()))
+    assert str(seen[0].redis_url) == broker_url(settings)
+
+
 def test_what_was_taken_and_not_written_is_read_again(bus: RedisStreamsClient, intake: Intake) -> None:
     """So it is after trouble with the store, and when a stream is read from its start again."""
     sent = publish(bus, 3 * BATCH)
@@ -156,7 +216,7 @@ def test_one_that_meets_trouble_leaves_it_to_the_other(bus: RedisStreamsClient, 
     until(ahead.ready)
     ahead.begin({SOC: "0-0"})
     until(lambda: ahead.take(1.0) is None)
-    assert ahead.close() == 1
+    assert ahead.ended() == 1
 
 
 def test_one_that_was_never_needed_ends_at_once(settings: Settings) -> None:

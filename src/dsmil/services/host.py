@@ -20,6 +20,7 @@ from dsmil.services.metrics import PartsCollector
 from dsmil.services.metrics_http import serve_parts
 from dsmil.services.notify import Notifier
 from dsmil.services.part import PlainPart
+from dsmil.services.priority import step_back
 from dsmil.services.pulse import Pulse
 from dsmil.text import printable
 
@@ -90,7 +91,7 @@ class Host:
     def _step_back(self) -> None:
         """Let who routes go first where cores are short: rows may come later than alerts, never the other way."""
         if all(isinstance(part, PlainPart) and part.gives_way for part in self._parts):
-            os.nice(_STEP_BACK)
+            step_back(_STEP_BACK)
 
     def run(self) -> int:
         """Run until the stop event is set or a part breaks; return the exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _FULL_BATCHES: Final = 5
 _WAITING_S: Final = 0.5
 _TAKE_S: Final = 1.0
+#: Exit codes of a process that caught up, or was ended together with this one.
+_ENDED_WELL: Final = (0, -signal.SIGTERM)
 #: A process that failed is not tried again before.
 _AGAIN_S: Final = 60.0
 
@@ -52,7 +55,7 @@ class Intake:
                 return made
             self._end(ahead)
         copies = self._reader.read(places, wait=wait)
-        self._full = self._full + 1 if full(copies) and _waited_s(copies) > _WAITING_S else 0
+        self._full = self._full + 1 if _waited_s(full(copies)) > _WAITING_S else 0
         return copies
 
     def rest_s(self) -> float:
@@ -91,7 +94,7 @@ class Intake:
     def _end(self, ahead: ReadingAhead) -> None:
         """See to a process that has ended: it caught up, or it failed and is not missed for a while."""
         self._ahead, self._full = None, 0
-        if code := ahead.close():
+        if (code := ahead.ended()) not in _ENDED_WELL:
             self._log.warning("store.reading_ahead_failed", pid=ahead.pid, code=code)
             self._not_before = time.monotonic() + _AGAIN_S
         else:
@@ -100,7 +103,7 @@ class Intake:
 
 def _waited_s(copies: list[Copy]) -> float:
     """Return how long the last entries have been waiting, seconds, by the clocks of broker and this host."""
-    return time.time() - max(id_order(made.last_id)[0] for made in copies) / 1000
+    return max((time.time() - id_order(made.last_id)[0] / 1000 for made in copies), default=0.0)
 
 
 def _has_cores() -> bool:

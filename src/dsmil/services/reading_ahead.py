@@ -22,6 +22,7 @@ from dsmil.errors import Unavailable
 from dsmil.infrastructure.address import broker_url
 from dsmil.infrastructure.connection import connect
 from dsmil.services.garbage import collect_seldom
+from dsmil.services.priority import step_back
 from dsmil.services.row_reader import Places, RowReader, full
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _PIPE_BYTES: Final = 1 << 20
 #: It ends when no batch was full for so long, seconds: what comes then is as quickly read by the one that writes.
 _QUIET_S: Final = 5.0
+#: How long it may take from its last word to its end, seconds.
+_LAST_S: Final = 5.0
 #: Where cores are short, who routes goes first, and then who writes what is there.
 _STEP_BACK: Final = 10
 
@@ -50,7 +53,8 @@ class ReadingAhead:
                 fcntl.fcntl(theirs.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # Not forked: locks of other threads would stay shut in it.
             self._process = subprocess.Popen(  # noqa: S603 - this program
-                [sys.executable, "-m", "dsmil.services.reading_ahead", str(theirs.fileno())],
+                # Nothing is imported from the folder that somebody happens to be in (-P).
+                [sys.executable, "-P", "-m", "dsmil.services.reading_ahead", str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -85,30 +89,37 @@ class ReadingAhead:
         """Return the next rows; none when there are none within ``timeout_s``, None when it has ended."""
         try:
             copies: list[Copy] = self._rows.recv() if self._rows.poll(timeout_s) else []
-        except (EOFError, OSError):  # OSError: it died in the middle of a batch
+        except Exception:  # noqa: BLE001 - it ended, in the middle of a batch even, or is of another version
             return None
         if self.places is not None:
             self.places |= {made.stream: made.last_id for made in copies}
         return copies
 
-    def close(self) -> int:
-        """End it, whatever it is doing; return its exit code: 0 when it had ended because nothing was waiting."""
+    def ended(self) -> int:
+        """Return its exit code once :meth:`take` has said that it ended: 0 when nothing was waiting any more."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_S)
+        self.close()
+        return self._process.returncode
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
         self._rows.close()
         with self._process:  # its end is waited for
             self._process.kill()
-        return self._process.returncode
 
 
 def main(sink: str) -> int:
     """Read and send until nothing is waiting, or nobody takes it any more; return the exit code."""
+    parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; who writes ends this one
-    os.nice(_STEP_BACK)
+    step_back(_STEP_BACK)
     collect_seldom()
     with Connection(int(sink), readable=False) as rows, contextlib.suppress(BrokenPipeError):
         rows.send([])  # ready
         try:
             task = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
-            for copies in _waiting(*task):
+            for copies in _waiting(parent, *task):
                 rows.send(copies)
         except EOFError:
             return 0  # nobody wants it to begin
@@ -117,16 +128,18 @@ def main(sink: str) -> int:
     return 0
 
 
-def _waiting(settings: Settings, quiet_s: float, places: dict[StreamName, str]) -> Iterator[list[Copy]]:
+def _waiting(
+    parent: int, settings: Settings, quiet_s: float, places: dict[StreamName, str]
+) -> Iterator[list[Copy]]:
     """Yield the rows of what is waiting behind ``places``, until that has been little for ``quiet_s``."""
-    reader, parent, busy = RowReader(connect(broker_url(settings), settings)), os.getppid(), time.monotonic()
+    reader, busy = RowReader(connect(broker_url(settings), settings)), time.monotonic()
     while time.monotonic() < busy + quiet_s and os.getppid() == parent:
         copies = reader.read(places, wait=True)
-        if full(copies):
-            busy = time.monotonic()
         if copies:
             places |= {made.stream: made.last_id for made in copies}
             yield copies
+        if full(copies):
+            busy = time.monotonic()  # now, not before: it may have taken its time until they were wanted
         time.sleep(reader.rest_s())
 
 

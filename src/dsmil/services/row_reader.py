@@ -53,6 +53,6 @@ class RowReader:
         return max(self._due - time.monotonic(), 0.0)
 
 
-def full(copies: list[Copy]) -> bool:
-    """Return whether one of these is as large as any may be, so that more is waiting."""
-    return any(made.entries >= BATCH for made in copies)
+def full(copies: list[Copy]) -> list[Copy]:
+    """Return those that are as large as any may be, so that more is waiting behind them."""
+    return [made for made in copies if made.entries >= BATCH]

@@ -15,6 +15,7 @@ import apsw
 import redis
 
 from dsmil import log
+from dsmil.config import Secret
 from dsmil.errors import NotAllowed, StoreDamaged, StoreTooNew, StoreUnavailable, Unavailable
 from dsmil.events.streams import DEAD_LETTERS, StreamName
 from dsmil.infrastructure import store_place
@@ -125,8 +126,10 @@ class StoreWriter(PlainPart):
 
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
-        self._client = connect(broker_url(self._settings), self._settings)
-        self._intake = Intake(self._settings, self._client)
+        url = broker_url(self._settings)
+        self._client = connect(url, self._settings)
+        # The very same broker for both: another may be found a minute later.
+        self._intake = Intake(self._settings.replace(redis_url=Secret(url)), self._client)
         self._keeper.start()
         try:
             self._run(stop)

@@ -184,7 +184,8 @@ class Supervisor:
         )
 
     def _add(self, name: str, arguments: list[str], sockets: list[socket.socket]) -> None:
-        command = [sys.executable, "-m", "dsmil", *arguments]
+        # Nothing is imported from the folder that somebody happens to be in (-P).
+        command = [sys.executable, "-P", "-m", "dsmil", *arguments]
         self._children.append(Child(name=name, command=command, sockets=sockets))
 
     def _spawn(self, child: Child) -> None:
