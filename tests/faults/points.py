@@ -23,6 +23,7 @@ from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.infrastructure.store import Store
 from dsmil.infrastructure.trimming import Trimmer
 from dsmil.services import store_writer
+from dsmil.services.intake import Intake
 from dsmil.services.janitor import Janitor
 from dsmil.services.runner import Runner
 from dsmil.services.store_writer import StoreWriter
@@ -40,7 +41,7 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "settled": (GroupReader, "finish"),
     "open": (StoreWriter, "_open"),
     "look": (StoreWriter, "_look_around"),
-    "read": (StoreWriter, "_read"),
+    "read": (Intake, "take"),
     "write": (StoreWriter, "_write"),
     "follow": (Follower, "read"),
     "append": (RedisStreamsClient, "append"),
