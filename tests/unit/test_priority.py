@@ -10,8 +10,12 @@ from dsmil.services.priority import step_back
 
 
 def test_a_process_that_may_not_step_back_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_steps: int) -> int:
+    asked = list[int]()
+
+    def forbidden(steps: int) -> int:
+        asked.append(steps)
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "nice", forbidden)
     step_back(5)
+    assert asked == [5]
