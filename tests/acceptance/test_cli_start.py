@@ -26,7 +26,7 @@ def test_starting_imports_nothing_heavy(arguments: list[str]) -> None:
         "sys.argv = ['dsmil', *sys.argv[1:]]\n"
         "try:\n    main()\n"
         "except SystemExit as exc:\n    assert not exc.code, exc.code\n"
-        "heavy = {'redis', 'rich', 'apsw', 'structlog', 'httpx2', 'prometheus_client', 'asyncio', 'sqlite3'}\n"
+        "heavy = {'redis', 'rich', 'apsw', 'structlog', 'h11', 'prometheus_client', 'asyncio', 'sqlite3'}\n"
         "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
     )
     done = run(sys.executable, "-c", script, *arguments, env=environment())

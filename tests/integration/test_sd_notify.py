@@ -30,6 +30,7 @@ class Hung:
     def run(self, stop):
         stop.is_set()
         threading.Event().wait()
+    def wake(self): pass
     def vitals(self):
         return Vitals(name=self.name, device_id=16, outcomes={}, layers={}, checks={"broker": ""})
     def record(self, db): pass

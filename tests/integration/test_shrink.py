@@ -176,6 +176,75 @@ def test_a_drip_is_given_up() -> None:
         done.set()
 
 
+def test_a_drip_of_headers_is_given_up() -> None:
+    """Each of them in time, all of them never."""
+    done = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.flush_headers()
+        while not done.wait(0.1):
+            try:
+                request.wfile.write(b"X-Drip: 1\r\n")
+            except OSError:
+                return
+
+    with serving(drip) as url:
+        with pytest.raises(ShrinkUnavailable, match="longer than"):
+            SHRINKClient(url).get_reading()
+        done.set()
+
+
+def test_one_connection_serves_while_the_server_keeps_it() -> None:
+    callers: list[object] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.protocol_version = "HTTP/1.1"
+        callers.append(request.client_address)
+        request.close_connection = False
+        body(json.dumps(CALM).encode())(request)
+
+    with serving(answer) as url:
+        client = SHRINKClient(url)
+        assert [client.get_metrics() for _ in range(3)] == [CALM] * 3
+        client.close()
+    assert (len(callers), len(set(callers))) == (3, 1)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_opened_again() -> None:
+    callers: list[object] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.protocol_version = "HTTP/1.1"  # which promises to keep it
+        callers.append(request.client_address)
+        body(json.dumps(CALM).encode())(request)
+        request.close_connection = True
+
+    with serving(answer) as url:
+        client = SHRINKClient(url)
+        for wanted in range(1, 4):
+            assert client.get_metrics() == CALM
+            assert len(callers) == wanted, "and asked once"
+
+
+def test_a_server_that_hangs_up_without_a_word_is_not_asked_for_ever() -> None:
+    with serving(lambda _: None) as url, pytest.raises(ShrinkUnavailable, match="without an answer"):
+        SHRINKClient(url).get_reading()
+
+
+def test_a_name_and_a_password_of_the_address_are_sent_and_not_shown() -> None:
+    sent: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        sent.append(request.headers["Authorization"])
+        body(b"{}", 401)(request)
+
+    with serving(answer) as url, pytest.raises(ShrinkUnavailable, match="401") as raised:
+        SHRINKClient(url.replace("://", "://soc:se%2Fcret@")).get_reading()
+    assert sent == ["Basic c29jOnNlL2NyZXQ="]
+    assert "cret" not in str(raised.value)
+
+
 def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,12 @@ from tests.conftest import IN_CI
 from dsmil.config import Settings
 from dsmil.errors import BusUnavailable, ConfigError
 from dsmil.events.streams import StreamName
+from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
+from dsmil.infrastructure.shrink import SHRINKClient, ShrinkUnavailable
 from dsmil.testing.factories import make_event
 from dsmil.testing.servers import PrivateServer
+from dsmil.testing.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +108,54 @@ def strict_port(binary: str, certificates: Certificates) -> Iterator[int]:
 def bus(port: int, host: str = "localhost", scheme: str = "rediss", **files: object) -> RedisStreamsClient:
     given = {f"REDIS_TLS_{name.upper()}": str(value) for name, value in files.items()}
     return RedisStreamsClient(settings=Settings.from_env({"REDIS_URL": f"{scheme}://{host}:{port}", **given}))
+
+
+def test_a_blocked_read_can_be_ended(port: int, certificates: Certificates) -> None:
+    with bus(port, ca=certificates.ca) as client:
+        reader = GroupReader(client.client, [StreamName.L3_OUT], "woken", "c1")
+        reader.prepare()
+        found: list[object] = []
+        waiting = threading.Thread(target=lambda: found.append(reader.read_new(10, 3_600_000)), daemon=True)
+        waiting.start()
+        until(lambda: client.client.info("clients")["blocked_clients"] == 1, what="a blocked read")
+        reader.wake()
+        waiting.join(5)
+        assert found == [[]]
+        assert reader.read_new(10, None) == [], "it goes on by another connection"
+
+
+def test_shrink_is_believed_with_the_right_authority_only(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = b'{"crisis_level": 0.1}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.sign("localhost"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        url = f"https://localhost:{server.server_port}"
+        with pytest.raises(ShrinkUnavailable, match="certificate"):
+            SHRINKClient(url).get_reading()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+        assert SHRINKClient(url).get_reading().metrics == {"crisis_level": 0.1}
+        with pytest.raises(ShrinkUnavailable, match="certificate"):
+            SHRINKClient(url.replace("localhost", "127.0.0.1")).get_reading()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_works_with_the_right_authority(port: int, certificates: Certificates) -> None:

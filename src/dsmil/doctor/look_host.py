@@ -122,7 +122,7 @@ def _shrink(url: str) -> str:
     try:
         client.get_reading()
     except ShrinkUnavailable as exc:
-        return str(exc).replace(url, public_url(url))
+        return str(exc)
     finally:
         client.close()
     return ""

@@ -240,7 +240,7 @@ class GroupReader:
                 seconds, micros = self._line.read()
             except redis.exceptions.NoPermissionError:  # an ACL file of an earlier version
                 seconds, micros = 0, 0
-            reply = self._line.read()
+            reply = self._line.wait()
         return _entries(reply), int(seconds) * 1000 + int(micros) // 1000
 
     def read_own(self, stream: StreamName, after: str, count: int) -> list[Entry]:
@@ -250,8 +250,12 @@ class GroupReader:
     def _read(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> list[Entry]:
         with translated(f"reading as {self.group}"):
             self._line.send(self._reading_words(places, count, block_ms))
-            reply = self._line.read()
+            reply = self._line.read() if block_ms is None else self._line.wait()
         return _entries(reply)
+
+    def wake(self) -> None:
+        """End the wait for entries, now and from now on, with none; called from another thread."""
+        self._line.wake()
 
     def _reading_words(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> Packed:
         waiting = () if block_ms is None else ("BLOCK", str(block_ms))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +32,8 @@ class Line:
         self._connection: Any = None
         #: Answers that are still to come.
         self.open = 0
+        self._lock = threading.Lock()
+        self._waits = self._woken = False
 
     def send(self, *commands: Packed) -> None:
         """Send commands in one write and wait for no answer."""
@@ -55,6 +60,42 @@ class Line:
             raise
         self.open -= 1
         return reply
+
+    def wait(self) -> Any:  # noqa: ANN401 - any reply
+        """Return the next reply as :meth:`read` does, but None once :meth:`wake` was called."""
+        with self._lock:
+            self._waits = True
+            if self._woken:
+                self._shut()
+        try:
+            return self.read()
+        except redis.ConnectionError:
+            if not self._woken:
+                raise
+            return None
+        finally:
+            with self._lock:
+                self._waits = False
+                if self._woken:
+                    self.drop()  # nothing more comes this way; the next command takes another connection
+
+    def wake(self) -> None:
+        """End every wait, now and from now on; called from another thread.
+
+        The connection is shut rather than the wait called off at the server: that needs no right, and no server
+        that answers. What the server has already sent is still read.
+        """
+        with self._lock:
+            self._woken = True
+            if self._waits:
+                self._shut()
+
+    def _shut(self) -> None:
+        made: socket.socket | None = getattr(self._connection, "_sock", None)  # closing it would free its number
+        if made is not None:
+            with contextlib.suppress(OSError):  # it was closed meanwhile
+                # Not by the method of a TLS socket, which takes its state from under the thread that reads.
+                socket.socket.shutdown(made, socket.SHUT_RD)
 
     def drop(self) -> None:
         """Close the connection: what is still to come must not answer anything else."""

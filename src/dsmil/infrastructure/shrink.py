@@ -13,6 +13,8 @@ import msgspec
 from dsmil import log
 from dsmil.errors import Unavailable
 from dsmil.fusion.shrink import Reading, alerts, parse_reading
+from dsmil.infrastructure.address import public_url
+from dsmil.infrastructure.web_page import PageUnavailable, WebPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,18 +37,9 @@ class SHRINKClient:
 
     def __init__(self, url: str = "http://localhost:8500") -> None:
         """Name the server; nothing is sent yet."""
-        # Imported here: only processes that ask SHRINK pay for the HTTP client.
-        import httpx2
-
-        self.url = url.rstrip("/")
-        self._http = httpx2.Client(
-            timeout=TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=False,
-            # No compression: 64 KB on the wire must not become 64 MB in memory.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )
-        self._errors = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
+        #: Where it is, without a password.
+        self.url = public_url(url.rstrip("/"))
+        self._pages = WebPages(url, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, accept="application/json")
 
     def check_availability(self) -> bool:
         """Return whether SHRINK answers with metrics."""
@@ -83,21 +76,12 @@ class SHRINKClient:
         return reading
 
     def _get(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
-        deadline = time.monotonic() + TIMEOUT_S
-        body = bytearray()
         try:
-            with self._http.stream("GET", self.url + path) as response:
-                if response.status_code != _OK:  # a redirect too: the administrator named one address
-                    raise ShrinkUnavailable(f"{self.url}{path} answers {response.status_code}")
-                # No chunk size: with one, the client would collect a drip before we see any of it.
-                for chunk in response.iter_raw():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise ShrinkUnavailable(f"{self.url}{path} answers with more than {MAX_BYTES} bytes")
-                    if time.monotonic() > deadline:
-                        raise ShrinkUnavailable(f"{self.url}{path} takes longer than {TIMEOUT_S} s")
-        except self._errors as exc:
-            raise ShrinkUnavailable(f"{self.url}{path}: {type(exc).__name__}: {exc}") from exc
+            status, body = self._pages.get(path)
+        except PageUnavailable as exc:
+            raise ShrinkUnavailable(str(exc)) from exc
+        if status != _OK:  # a redirect too: the administrator named one address
+            raise ShrinkUnavailable(f"{self.url}{path} answers {status}")
         try:
             # The lenient decoder: one NaN is no reading of one metric, not of all.
             return json.loads(body)
@@ -105,8 +89,8 @@ class SHRINKClient:
             raise ShrinkUnavailable(f"{self.url}{path} answers with bad JSON: {exc}") from exc
 
     def close(self) -> None:
-        """Close idle connections."""
-        self._http.close()
+        """Close the connection."""
+        self._pages.close()
 
 
 class ShrinkPoller:

@@ -117,6 +117,8 @@ class Host:
         while not self._stop.wait(_LOOK_S[ready]):
             ready = self._tell_status(ready=ready, late=time.monotonic() >= give_up)
         self._notifier.send("STOPPING=1", "STATUS=finishing what is in hand")
+        for part in self._parts:
+            part.wake()
         deadline = time.monotonic() + DRAIN_S
         for thread in [*threads, housekeeper]:
             thread.join(max(deadline - time.monotonic(), 0.1))

@@ -63,6 +63,10 @@ class Part(Protocol):
         """Work until ``stop`` is set; finish what is in hand, then return."""
         ...
 
+    def wake(self) -> None:
+        """Hear from another thread that ``stop`` is set, and end a wait for anything else."""
+        ...
+
     def vitals(self) -> Vitals:
         """Return how it is doing; called from other threads."""
         ...
@@ -129,6 +133,9 @@ class PlainPart(ABC):
     def record(self, db: HotPathDB) -> None:
         """Write the heartbeat."""
         record_heartbeat(db, self.vitals())
+
+    def wake(self) -> None:  # noqa: B027 - most parts wait for ``stop`` itself, or for a second at most
+        """Do nothing."""
 
     def stats_line(self, uptime_s: int) -> str | None:  # noqa: ARG002 - part of the protocol
         """Return no line: the metrics tell."""

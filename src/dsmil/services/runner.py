@@ -43,8 +43,6 @@ NATURAL_BATCH: Final = 80
 _MEMORY_BATCH: Final = 200
 #: How often an entry is handled alone before it becomes a dead letter.
 MAX_ATTEMPTS: Final = 5
-#: Longest single blocking read: stopping and retries must not wait for POLL_TIMEOUT.
-_SLICE_MS: Final = 1000
 #: An entry held this long without being settled is taken from its holder.
 CLAIM_IDLE_MS: Final = 60_000
 _CLAIM_EVERY_S: Final = 10.0
@@ -86,6 +84,7 @@ class Runner(PlainPart):
         self._problem = STARTING
         self._log = log.get(handler.name)
         self._tally = Tally()
+        self._end_wait: Callable[[], None] = lambda: None
         self._reader: GroupReader
         self._settler: Settler
         self._stop: threading.Event
@@ -119,6 +118,10 @@ class Runner(PlainPart):
             | (telling.checks() if telling else {}),
         )
 
+    def wake(self) -> None:
+        """Read no longer than it takes, once ``stop`` is set."""
+        self._end_wait()
+
     def run(self, stop: threading.Event) -> None:
         """Serve until ``stop`` is set; trouble with the broker is waited out, never fatal."""
         self._stop = stop
@@ -128,6 +131,7 @@ class Runner(PlainPart):
         self._reader = GroupReader(
             client, self._handler.reads, self.name, consumer.name, writes=self._handler.writes
         )
+        self._end_wait = self._reader.wake
         self._settler = Settler(self._reader, stop, self._clock, self._log, self._tally, self._memory)
         failures, suspect = 0, True
         try:
@@ -199,8 +203,8 @@ class Runner(PlainPart):
 
     def _block_ms(self, now: float) -> int:
         due = self._waiting.next_due()
-        longest = min(self._settings.poll_timeout_ms, _SLICE_MS)
-        return longest if due is None else max(1, min(longest, int((due - now) * 1000)))
+        until = self._next_claim if due is None else min(due, self._next_claim)
+        return max(1, min(self._settings.poll_timeout_ms, int((until - now) * 1000)))
 
     # Where entries come from
 

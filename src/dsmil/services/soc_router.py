@@ -88,6 +88,10 @@ class SOCRouter:
         finally:
             self._shrink.stop()
 
+    def wake(self) -> None:
+        """Read no longer than it takes, once ``stop`` is set."""
+        self._runner.wake()
+
     def get_stats(self) -> dict[str, Any]:
         """Return the documented figures; all are zero before the router is started."""
         outcomes = self._runner.outcomes

@@ -33,6 +33,7 @@ class Running:
     def __exit__(self, *_exc: object) -> None:
         """Stop, wait, and raise what the part raised."""
         self.stop.set()
+        self.part.wake()
         self._thread.join(20)
         if self._thread.is_alive():
             raise TimeoutError(f"{self.part.name} did not stop")
