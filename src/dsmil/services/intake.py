@@ -46,7 +46,7 @@ class Intake:
     def take(self, places: Places, *, wait: bool) -> list[Copy]:
         """Return the rows of what comes next behind ``places``, for each stream that has something.
 
-        ``wait`` is for the first entry, for a second at most. Raises Unavailable.
+        ``wait`` is for the first entry, for some seconds at most. Raises Unavailable.
         """
         ahead = self._ahead_of(places)
         if ahead is not None:
@@ -62,8 +62,16 @@ class Intake:
         """Return for how many seconds yet entries are better left to come together."""
         return self._reader.rest_s()
 
+    def wake(self) -> None:
+        """End the wait for entries, now and from now on; called from another thread."""
+        self._reader.wake()
+
     def close(self) -> None:
-        """End the process, if there is one."""
+        """Give up the connection, and end the process if there is one."""
+        self._reader.forget()
+        self._close_ahead()
+
+    def _close_ahead(self) -> None:
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None
@@ -79,7 +87,7 @@ class Intake:
                 return None
             self._ahead.begin(places)
         if self._ahead.places != places:
-            self.close()  # what it made was not written, or the streams are read again from elsewhere
+            self._close_ahead()  # what it made was not written, or the streams are read again from elsewhere
         return self._ahead
 
     def _start(self) -> None:

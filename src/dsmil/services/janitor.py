@@ -41,6 +41,9 @@ KEEP_S: Final = dict.fromkeys(StreamName, 24 * _HOUR_S) | {StreamName.SOC_EVENTS
 #: How long dead letters are kept; memory that runs short does not shorten it.
 KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
 _ROUND_S: Final = 1.0
+#: A round may be so much longer as long as there is more room in the broker's memory than all can fill meanwhile.
+_LONG_ROUND: Final = 4
+_FASTEST_BYTES_S: Final = 100e6
 _MEMORY: Final = re.compile(rb"^(used_memory|maxmemory|total_system_memory):(\d+)", re.MULTILINE)
 #: How often what is old is removed; when memory runs short, every round.
 _TRIM_EVERY_S: Final = 10.0
@@ -75,6 +78,8 @@ class Janitor(PlainPart):
         self._outcomes: dict[tuple[str, str], int] = {}
         self._problems = {"broker": STARTING}
         self._pressure = Pressure()
+        #: Bytes that the broker may still take until it asks to be tidied.
+        self._room = 0.0
         #: Who keeps entries of a stream from being removed now.
         self._holders: dict[str, str] = {}
         self._announced = self._next_trim = self._next_reap = 0.0
@@ -109,7 +114,7 @@ class Janitor(PlainPart):
                 self._problems["broker"], failures = "", 0
                 while not stop.is_set():
                     self._round(client, trimmer)
-                    stop.wait(_ROUND_S)
+                    stop.wait(_rest_s(self._room))
             except Unavailable as exc:
                 if isinstance(exc, NotAllowed) and self._problems["broker"] == STARTING:
                     raise  # as the runner does: waiting gives no rights
@@ -137,7 +142,9 @@ class Janitor(PlainPart):
 
     def _watch(self, client: redis.Redis) -> None:
         """Measure, and tell everybody when the level has changed or the last word is getting old."""
-        shares = {"broker": _broker_share(client)}
+        used, limit = _broker_memory(client)
+        shares = {"broker": used / limit if limit else 0.0}
+        self._room = limit * Level.TIDY / 100 - used if limit else 0.0
         if store_place.is_tmpfs(self._place.path.parent):
             total, _, free = shutil.disk_usage(self._place.path.parent)
             shares["store"] = 1 - free / total
@@ -185,15 +192,20 @@ class Janitor(PlainPart):
             self._outcomes[stream, outcome] = self._outcomes.get((stream, outcome), 0) + number
 
 
-def _broker_share(client: redis.Redis) -> float:
-    """Return how full the broker's memory is: of its own limit, or of its host's memory when it has none."""
-    # As it comes: this is asked every second, and the client's own parser takes all of it apart.
+def _rest_s(room: float) -> float:
+    """Return how long memory may go unwatched, seconds."""
+    return min(max(room / _FASTEST_BYTES_S, _ROUND_S), _LONG_ROUND * _ROUND_S)
+
+
+def _broker_memory(client: redis.Redis) -> tuple[int, int]:
+    """Return the broker's memory, bytes: in use, and its own limit, or its host's memory when it has none."""
+    # As it comes: this is asked all the time, and the client's own parser takes all of it apart.
     client.set_response_callback("INFO", bytes)
     with translated("asking for the broker's memory"):
         text: Any = client.info("memory")
     info = {name: int(value) for name, value in _MEMORY.findall(text)}
     limit = info.get(b"maxmemory") or info.get(b"total_system_memory") or 0
-    return info[b"used_memory"] / limit if limit else 0.0
+    return info[b"used_memory"], limit
 
 
 SERVICE = Janitor

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.connection import translated
-from dsmil.infrastructure.entries import reading_client, streams_of
+from dsmil.infrastructure.entries import streams_of
+from dsmil.infrastructure.packed import Line, argument
 from dsmil.services.copying import Copy, copy
 from dsmil.services.pace import Gathering
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Entries of a stream taken at once.
 BATCH: Final = 1000
-_SLICE_MS: Final = 1000
+#: Longest wait for entries; store and broker are looked at about as often (``store_writer``).
+_SLICE_MS: Final = 4000
 #: So many entries come together, for at most so many seconds: else each would pay for a transaction. Who waits for
 #: rows waits that much longer. More of them at once would take a core from the router for long.
 _TOGETHER: Final = (25, 0.1)
@@ -30,23 +32,33 @@ class RowReader:
     """Reads what comes, and knows when it is worth reading again."""
 
     def __init__(self, client: redis.Redis) -> None:
-        """Read by a client of which no other thread makes use while a read blocks."""
-        self._reading = reading_client(client)
+        """Take connections from the pool of ``client``."""
+        self._line = Line(client)
         self._gathering = Gathering(*_TOGETHER)
         self._due = 0.0
 
     def read(self, places: Places, *, wait: bool) -> list[Copy]:
         """Return the rows of what comes behind ``places``, for each stream that has something.
 
-        ``wait`` is for the first entry, for a second at most. Raises Unavailable.
+        ``wait`` is for the first entry, for some seconds at most. Raises Unavailable.
         """
-        after = {stream.value: place for stream, place in places.items()}
+        waiting = ("BLOCK", str(_SLICE_MS)) if wait else ()
+        words = ("XREAD", "COUNT", str(BATCH), *waiting, "STREAMS", *(s.value for s in places), *places.values())
         with translated("reading for the store"):
-            reply: Any = self._reading.xread(cast("Any", after), count=BATCH, block=_SLICE_MS if wait else None)
+            self._line.send((map(argument, words), len(words)))
+            reply = self._line.wait() if wait else self._line.read()
         now = time.monotonic()
         found = streams_of(reply)
         self._due = now + self._gathering.rest_s(sum(len(entries) for _, entries in found), now)
         return [copy(stream, entries) for stream, entries in found]
+
+    def wake(self) -> None:
+        """End the wait for entries, now and from now on; called from another thread."""
+        self._line.wake()
+
+    def forget(self) -> None:
+        """Drop the connection."""
+        self._line.drop()
 
     def rest_s(self) -> float:
         """Return for how many seconds yet entries are better left to come together."""

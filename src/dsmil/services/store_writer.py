@@ -103,6 +103,7 @@ class StoreWriter(PlainPart):
         self._keeper = SnapshotKeeper(
             self._place.path, [stream.value for stream in COPIED], settings, every_s=snapshot_every_s
         )
+        self._end_wait: Callable[[], None] = lambda: None
         self._client: redis.Redis
         self._intake: Intake
         self._store: Store
@@ -124,12 +125,17 @@ class StoreWriter(PlainPart):
             checks=self._problems | {"snapshots": self._keeper.problem},
         )
 
+    def wake(self) -> None:
+        """Read no longer than it takes, once ``stop`` is set."""
+        self._end_wait()
+
     def run(self, stop: threading.Event) -> None:
         """Copy until ``stop`` is set; trouble with broker or store is waited out, position unmoved."""
         url = broker_url(self._settings)
         self._client = connect(url, self._settings)
         # The very same broker for both: another may be found a minute later.
         self._intake = Intake(self._settings.replace(redis_url=Secret(url)), self._client)
+        self._end_wait = self._intake.wake
         self._keeper.start()
         try:
             self._run(stop)

@@ -19,9 +19,13 @@ class ShrinkStub:
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections are kept, as real servers do
+
             def do_GET(self) -> None:
                 if stub.metrics is None:
                     stub._over.wait()
+                if stub._over.is_set() or stub.metrics is None:
+                    self.close_connection = True
                     return
                 body = json.dumps(stub.metrics).encode()
                 self.send_response(200)
