@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +43,13 @@ def COMMAND(*, demo: bool, durable: bool, broker: str) -> int:
       dsmil up --demo
       REDIS_URL=redis://10.0.0.5:6379/0 dsmil up
     """
+    from dsmil.services.signalled import SignalEvent
     from dsmil.services.supervisor import Supervisor
 
     chosen = settings()
     screen = _Screen(console(stderr=not demo))
     stopped: list[int] = []
-    woken = threading.Event()
+    woken = SignalEvent()
 
     def note(number: int, _frame: object) -> None:
         if number != signal.SIGCHLD:

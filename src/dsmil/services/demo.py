@@ -21,6 +21,7 @@ from dsmil.events.streams import StreamName
 from dsmil.fusion.shrink import alerts, parse_reading
 from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services.retry import pause
+from dsmil.services.signalled import SignalEvent
 from dsmil.services.wsgi import serve
 from dsmil.sources._feed import RawRecord, Reader
 from dsmil.sources._times import iso_seconds
@@ -46,7 +47,7 @@ def samples() -> Path:
 
 def play(settings: Settings, shrink: socket.socket) -> int:
     """Play until SIGTERM; answer SHRINK's endpoint on ``shrink``."""
-    stop = threading.Event()
+    stop = SignalEvent()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     folder = samples()
     recording = msgspec.json.decode((folder / "shrink-recorded.json").read_bytes())

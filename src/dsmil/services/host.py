@@ -22,6 +22,7 @@ from dsmil.services.notify import Notifier
 from dsmil.services.part import PlainPart
 from dsmil.services.priority import step_back
 from dsmil.services.pulse import Pulse
+from dsmil.services.signalled import SignalEvent
 from dsmil.text import printable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run_parts(names: list[str], settings: Settings, *, metrics_socket: socket.so
 
 def host_parts(parts: Sequence[Part], settings: Settings, *, metrics_socket: socket.socket | None = None) -> int:
     """Run parts that are made already, as :func:`run_parts` does."""
-    stop = threading.Event()
+    stop = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return Host(parts, settings, stop, metrics_socket).run()
