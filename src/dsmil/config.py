@@ -228,7 +228,9 @@ def _tls_file(env: Mapping[str, str], key: str) -> str:
 def _http_url(env: Mapping[str, str], key: str, default: str) -> str:
     url = env.get(key, "") or default
     if not url.startswith(("http://", "https://")):
-        msg = f"{key}={url!r} is not an http or https address"
+        scheme, mark, rest = url.partition("://")
+        shown = scheme + mark + rest.rpartition("@")[2]  # without a password
+        msg = f"{key}={shown!r} is not an http or https address"
         raise ConfigError(msg)
     return url.rstrip("/")
 

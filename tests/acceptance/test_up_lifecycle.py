@@ -212,6 +212,7 @@ def test_sigterm_ends_with_zero_and_leaves_nothing(tmp_path: Path, runtime: dict
     with Fabric(tmp_path / "state", **runtime) as fabric:
         fabric.send("last-words")
         fabric.wait_row("last-words")
+        until(lambda: fabric.rows("SELECT count(*) FROM device_status") == [(9,)], 20, "all to have signed on")
         assert fabric.end(signal.SIGTERM) == 0
         assert fabric.processes() == {}
         assert not Path(fabric.record["socket"]).exists()

@@ -18,9 +18,12 @@ from dsmil.events.model import Event
 from dsmil.events.streams import StreamName
 from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.memory_file import MemoryFile
+from dsmil.infrastructure.redis_streams import RedisStreamsClient
 from dsmil.services import remembering as remembering_module
 from dsmil.services import runner as runner_module
 from dsmil.services.runner import Runner
+from dsmil.services.signalled import SignalEvent
+from dsmil.testing.factories import make_event
 
 LINK_BYTES = 32
 
@@ -95,6 +98,39 @@ STEPS: dict[str, Callable[[int], None]] = {
 }
 
 
+def chained(bus: RedisStreamsClient) -> list[str]:
+    """Return what the chain must have said, from what the streams hold."""
+    return sorted(links(bus))  # outputs of one batch come stream by stream
+
+
+def links(bus: RedisStreamsClient) -> list[str]:
+    """Return it in the order in which it was to be said."""
+    entries = []
+    for rank, stream in enumerate(Chain.reads):
+        entries += [(_order(i), rank, event) for i, event in bus.read(stream, count=10_000)]
+    digest, said = bytes(LINK_BYTES), []
+    for _, _, event in sorted(entries, key=lambda one: one[:2]):
+        if not event.payload.get("do"):
+            digest = link(digest, event)
+            said.append(digest.hex())
+    return said
+
+
+def _order(entry_id: str) -> tuple[int, ...]:
+    return tuple(map(int, entry_id.split("-")))
+
+
+def said(bus: RedisStreamsClient) -> list[str]:
+    return sorted(event.payload["chain"] for _, event in bus.read(StreamName.L4_OUT, count=10_000))
+
+
+def feed(bus: RedisStreamsClient, number: int) -> None:
+    """Add events to both streams, in turns of different length."""
+    for n in range(number):
+        events = [make_event({"n": f"{n}-{m}"}) for m in range(1 + n % 4)]
+        bus.publish_many(Chain.reads[n % 2], events)
+
+
 def main(step: str, times: str) -> None:
     """Run the chain until SIGTERM, or death at the n-th passing of a step."""
     remembering_module.KEEP_EVERY_S = 0.0  # type: ignore[misc]
@@ -102,9 +138,15 @@ def main(step: str, times: str) -> None:
     runner_module._MEMORY_BATCH = 20  # type: ignore[misc]
     if step:
         STEPS[step](int(times))
-    stop = threading.Event()
+    stop, runner = SignalEvent(), Runner(Chain(), Settings.from_env())
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Runner(Chain(), Settings.from_env()).run(stop)
+
+    def wake() -> None:
+        stop.wait()
+        runner.wake()
+
+    threading.Thread(target=wake, daemon=True).start()
+    runner.run(stop)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.remembering import LINK_BYTES, STEPS, Chain, link
+from tests.integration.remembering import LINK_BYTES, STEPS, Chain, chained, feed, links, said
 
 from dsmil.config import Settings
 from dsmil.errors import MemoryUnavailable
@@ -36,39 +36,6 @@ BOTH = Chain.reads
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "pause", lambda *_: 0.01)
     monkeypatch.setattr(remembering_module, "KEEP_EVERY_S", 0.0)
-
-
-def chained(bus: RedisStreamsClient) -> list[str]:
-    """Return what the chain must have said, from what the streams hold."""
-    return sorted(links(bus))  # outputs of one batch come stream by stream
-
-
-def links(bus: RedisStreamsClient) -> list[str]:
-    """Return it in the order in which it was to be said."""
-    entries = []
-    for rank, stream in enumerate(BOTH):
-        entries += [(_order(i), rank, event) for i, event in bus.read(stream, count=10_000)]
-    digest, said = bytes(LINK_BYTES), []
-    for _, _, event in sorted(entries, key=lambda one: one[:2]):
-        if not event.payload.get("do"):
-            digest = link(digest, event)
-            said.append(digest.hex())
-    return said
-
-
-def _order(entry_id: str) -> tuple[int, ...]:
-    return tuple(map(int, entry_id.split("-")))
-
-
-def said(bus: RedisStreamsClient) -> list[str]:
-    return sorted(event.payload["chain"] for _, event in bus.read(StreamName.L4_OUT, count=10_000))
-
-
-def feed(bus: RedisStreamsClient, number: int) -> None:
-    """Add events to both streams, in turns of different length."""
-    for n in range(number):
-        events = [make_event({"n": f"{n}-{m}"}) for m in range(1 + n % 4)]
-        bus.publish_many(BOTH[n % 2], events)
 
 
 class Crew:

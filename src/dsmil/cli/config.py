@@ -32,7 +32,7 @@ def show(*, as_json: bool) -> int:
 
     from dsmil.config import VARIABLES, Secret
     from dsmil.infrastructure import store_place
-    from dsmil.infrastructure.address import broker_choice
+    from dsmil.infrastructure.address import broker_choice, public_url
 
     chosen = settings()
     values = msgspec.structs.asdict(chosen)
@@ -40,6 +40,7 @@ def show(*, as_json: bool) -> int:
     for variable, field in VARIABLES.items():
         value = values[field]
         shown = ("set, not shown" if value else "") if isinstance(value, Secret) else str(value)
+        shown = public_url(shown) if "://" in shown else shown
         given = bool(os.environ.get(variable, "").strip())
         rows.append({"name": variable, "value": shown, "from": "environment" if given else "default"})
     address, reason = broker_choice(chosen)

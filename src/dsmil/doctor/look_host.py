@@ -63,7 +63,9 @@ def look_instance(settings: Settings, locks: ConsumerLocks, now: float, *, store
     sockets = [place / "broker.sock" for place in runtime_places(str(settings.state_dir.resolve()))]
     socket = next((str(path) for path in sockets if path.is_socket()), "")
     total, spare = free(settings.state_dir)
-    url = record.shrink_url if running and record and record.shrink_url else settings.shrink_url
+    url = settings.shrink_url
+    if running and record and record.shrink_url not in {"", public_url(url)}:
+        url = record.shrink_url  # of the demo, or of another environment; a password is not in the record
     seen = Instance(
         state_dir=folder(settings.state_dir),
         running=running,

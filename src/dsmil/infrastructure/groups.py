@@ -257,6 +257,11 @@ class GroupReader:
         """End the wait for entries, now and from now on, with none; called from another thread."""
         self._line.wake()
 
+    @property
+    def cut(self) -> bool:
+        """Whether a wait was ended: this consumer may hold entries then that it never got to see."""
+        return self._line.cut
+
     def _reading_words(self, places: dict[StreamName, str], count: int, block_ms: int | None) -> Packed:
         waiting = () if block_ms is None else ("BLOCK", str(block_ms))
         words = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", str(count), *waiting, "STREAMS")

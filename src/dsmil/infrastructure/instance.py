@@ -42,6 +42,7 @@ class InstanceRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     hotpath_db: str = ""
     #: TCP ports by purpose: ``metrics`` for the router's process, ``metrics-<process>`` for others, ``shrink``.
     ports: dict[str, int] = {}
+    #: Without a password.
     shrink_url: str = ""
     #: Folders of Sigma rules in use beside the product's own, with colons between.
     rules: str = ""

@@ -34,6 +34,8 @@ class Line:
         self.open = 0
         self._lock = threading.Lock()
         self._waits = self._woken = False
+        #: Whether a wait was ended: what the server sent at that moment was not read.
+        self.cut = False
 
     def send(self, *commands: Packed) -> None:
         """Send commands in one write and wait for no answer."""
@@ -51,18 +53,20 @@ class Line:
     def read(self) -> Any:  # noqa: ANN401 - any reply
         """Return the next plain reply; a refusal is raised, and the line goes on."""
         try:
-            reply = self._connection.read_response()
+            # Not closed in there: while another thread may shut it, a connection is closed under the lock only.
+            reply = self._connection.read_response(disconnect_on_error=False)
         except redis.ResponseError:
             self.open -= 1
             raise
         except BaseException:
-            self.drop()
+            with self._lock:
+                self.drop()
             raise
         self.open -= 1
         return reply
 
     def wait(self) -> Any:  # noqa: ANN401 - any reply
-        """Return the next reply as :meth:`read` does, but None once :meth:`wake` was called."""
+        """Return the next reply as :meth:`read` does, or None when :meth:`wake` was called, see :attr:`cut`."""
         with self._lock:
             self._waits = True
             if self._woken:
@@ -72,6 +76,7 @@ class Line:
         except redis.ConnectionError:
             if not self._woken:
                 raise
+            self.cut = True
             return None
         finally:
             with self._lock:
@@ -83,7 +88,7 @@ class Line:
         """End every wait, now and from now on; called from another thread.
 
         The connection is shut rather than the wait called off at the server: that needs no right, and no server
-        that answers. What the server has already sent is still read.
+        that answers. What the server gives us at that very moment is lost on its way.
         """
         with self._lock:
             self._woken = True

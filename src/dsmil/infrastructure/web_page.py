@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import select
 import socket
 import ssl
 import time
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import h11
 
@@ -16,6 +17,8 @@ from dsmil.infrastructure.address import public_url
 _RECEIVE_BYTES: Final = 65536
 _MAX_HEAD: Final = 16 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
+#: What may stand in a path as it is (RFC 3986), the mark of what is escaped already included.
+_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
 
 
 class PageUnavailable(Exception):
@@ -32,15 +35,17 @@ class WebPages:
     def __init__(self, url: str, *, timeout_s: float, max_bytes: int, accept: str = "*/*") -> None:
         """Name the server, ``http`` or ``https``; nothing is sent yet.
 
-        A page may take ``timeout_s`` from the first step to the last byte, and have ``max_bytes``; ``accept`` is
-        the kind that is asked for. Redirects are answers like any other, and nothing is unpacked.
+        A page may take ``timeout_s`` from the first step to the last byte, but for the time that the resolver
+        of the host takes for a name, and may have ``max_bytes``; ``accept`` is the kind that is asked for.
+        Redirects are answers like any other, and nothing is unpacked.
         """
-        self._socket: socket.socket | None = None
+        self._line: socket.socket | None = None
         self._url = url.rstrip("/")
         self._shown = public_url(self._url)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._accept = accept
+        self._tls: ssl.SSLContext | None = None
         self._http = h11.Connection(h11.CLIENT)
 
     def get(self, path: str) -> tuple[int, bytes]:
@@ -48,10 +53,13 @@ class WebPages:
         deadline = time.monotonic() + self._timeout_s
         page = f"{self._shown}{path}"
         try:
-            kept = self._socket is not None
-            answer = self._exchange(path, deadline)
-            if answer is None and kept:  # closed by the server since the page before
-                answer = self._exchange(path, deadline)
+            server = _parsed(self._url)
+            if self._line is not None and self._said_unasked(self._line):
+                self.close()
+            kept = self._line is not None
+            answer = self._exchange(server, path, deadline)
+            if answer is None and kept:  # closed by the server at this very moment
+                answer = self._exchange(server, path, deadline)
         except (OSError, ValueError, h11.ProtocolError) as exc:
             self.close()
             late = isinstance(exc, TimeoutError) or time.monotonic() >= deadline
@@ -66,29 +74,34 @@ class WebPages:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def __del__(self) -> None:
         """Close the connection: the documented client has no end of its own."""
         self.close()
 
-    def _exchange(self, path: str, deadline: float) -> tuple[int, bytes] | None:
+    def _said_unasked(self, line: socket.socket) -> bool:
+        """Return whether the server has said something since the last page, or hung up: that answers nothing."""
+        look = select.poll()
+        look.register(line, select.POLLIN)
+        return bool(self._http.trailing_data[0]) or bool(look.poll(0))
+
+    def _exchange(self, server: SplitResult, path: str, deadline: float) -> tuple[int, bytes] | None:
         """Return status and body; None when the server closed the connection before it said anything."""
-        server = urlsplit(self._url)
-        if self._socket is None:
-            self._socket = _opened(server.scheme, server.hostname, server.port, deadline)
+        if self._line is None:
+            self._line = self._opened(server, deadline)
             self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         answer = _Answer(self._max_bytes)
         try:
-            self._socket.settimeout(_left(deadline))
-            self._socket.sendall(self._request(server, path))
+            self._line.settimeout(_left(deadline))
+            self._line.sendall(self._request(server, path))
             while not answer.take(event := self._http.next_event()):
                 if event is not h11.NEED_DATA:
                     continue
-                self._socket.settimeout(_left(deadline))
-                data = self._socket.recv(_RECEIVE_BYTES)
+                self._line.settimeout(_left(deadline))
+                data = self._line.recv(_RECEIVE_BYTES)
                 if not data and not answer.status:
                     raise ConnectionResetError
                 self._http.receive_data(data)
@@ -105,15 +118,28 @@ class WebPages:
 
     def _request(self, server: SplitResult, path: str) -> bytes:
         headers = [
-            ("Host", server.netloc.rpartition("@")[2]),
+            ("Host", server.netloc.rpartition("@")[2].encode("idna").decode()),
             ("Accept", self._accept),
             ("Accept-Encoding", "identity"),  # what is small on the wire must not become large in memory
         ]
         if server.username is not None:
             login = f"{unquote(server.username)}:{unquote(server.password or '')}".encode()
             headers.append(("Authorization", f"Basic {base64.b64encode(login).decode()}"))
-        request = h11.Request(method="GET", target=server.path + path, headers=headers)
+        request = h11.Request(method="GET", target=quote(server.path + path, safe=_IN_PATHS), headers=headers)
         return b"".join(self._http.send(event) or b"" for event in (request, h11.EndOfMessage()))
+
+    def _opened(self, server: SplitResult, deadline: float) -> socket.socket:
+        line = _connected(server.hostname or "", server.port or _PORTS[server.scheme], deadline)
+        if server.scheme == "http":
+            return line
+        try:
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+            line.settimeout(_left(deadline))
+            return self._tls.wrap_socket(line, server_hostname=server.hostname)
+        except BaseException:
+            line.close()
+            raise
 
 
 class _Answer:
@@ -136,18 +162,33 @@ class _Answer:
         return isinstance(event, h11.EndOfMessage)
 
 
-def _opened(scheme: str, host: str | None, port: int | None, deadline: float) -> socket.socket:
-    if scheme not in _PORTS or not host:
-        raise ValueError("the address is not http://HOST or https://HOST")
-    made = socket.create_connection((host, port or _PORTS[scheme]), timeout=_left(deadline))
-    if scheme == "http":
-        return made
+def _parsed(url: str) -> SplitResult:
+    """Return the parts of an address; ValueError, which quotes nothing of it, when it cannot be used."""
     try:
-        made.settimeout(_left(deadline))
-        return ssl.create_default_context().wrap_socket(made, server_hostname=host)
-    except BaseException:
-        made.close()
-        raise
+        server = urlsplit(url)
+        usable = server.scheme in _PORTS and server.hostname and not server.query and not server.fragment
+        _ = server.port  # is looked at only when it is asked for
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("the address is not of the form http[s]://[USER:PASSWORD@]HOST[:PORT][/PATH]")
+    return server
+
+
+def _connected(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a connection to the first address of the host that takes it."""
+    problem: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        line = socket.socket(family, kind, protocol)
+        try:
+            line.settimeout(_left(deadline))
+            line.connect(address)
+        except OSError as exc:
+            line.close()
+            problem = exc
+        else:
+            return line
+    raise problem or OSError(f"{host} has no address")
 
 
 def _left(deadline: float) -> float:

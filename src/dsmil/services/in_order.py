@@ -44,6 +44,11 @@ class InOrder:
         """Return how many entries of a stream are held back."""
         return len(self._held[stream])
 
+    def newest(self, stream: StreamName) -> str:
+        """Return the id of the last entry of a stream that is held back; nothing when none is."""
+        held = self._held[stream]
+        return held[-1].entry_id if held else ""
+
     def hold(self, entry: Entry) -> None:
         """Hold an entry back that was read earlier."""
         self._held[entry.stream].append(entry)

@@ -36,7 +36,7 @@ class Intake:
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         """Read by ``client``; nothing is read yet."""
         self._settings = settings
-        self._reader = RowReader(client)
+        self._reader = RowReader(client, settings.poll_timeout_ms)
         self._ahead: ReadingAhead | None = None
         #: Full batches of old entries in a row.
         self._full = 0

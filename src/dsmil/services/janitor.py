@@ -43,7 +43,7 @@ KEEP_LETTERS_S: Final = 30 * 24 * _HOUR_S
 _ROUND_S: Final = 1.0
 #: A round may be so much longer as long as there is more room in the broker's memory than all can fill meanwhile.
 _LONG_ROUND: Final = 4
-_FASTEST_BYTES_S: Final = 100e6
+_FASTEST_BYTES_S: Final = 500e6
 _MEMORY: Final = re.compile(rb"^(used_memory|maxmemory|total_system_memory):(\d+)", re.MULTILINE)
 #: How often what is old is removed; when memory runs short, every round.
 _TRIM_EVERY_S: Final = 10.0
@@ -114,7 +114,7 @@ class Janitor(PlainPart):
                 self._problems["broker"], failures = "", 0
                 while not stop.is_set():
                     self._round(client, trimmer)
-                    stop.wait(_rest_s(self._room))
+                    stop.wait(_rest_s(self._room, self._pressure.level))
             except Unavailable as exc:
                 if isinstance(exc, NotAllowed) and self._problems["broker"] == STARTING:
                     raise  # as the runner does: waiting gives no rights
@@ -192,9 +192,9 @@ class Janitor(PlainPart):
             self._outcomes[stream, outcome] = self._outcomes.get((stream, outcome), 0) + number
 
 
-def _rest_s(room: float) -> float:
+def _rest_s(room: float, level: int) -> float:
     """Return how long memory may go unwatched, seconds."""
-    return min(max(room / _FASTEST_BYTES_S, _ROUND_S), _LONG_ROUND * _ROUND_S)
+    return _ROUND_S if level > Level.OPEN else min(max(room / _FASTEST_BYTES_S, _ROUND_S), _LONG_ROUND * _ROUND_S)
 
 
 def _broker_memory(client: redis.Redis) -> tuple[int, int]:

@@ -132,7 +132,8 @@ def _waiting(
     parent: int, settings: Settings, quiet_s: float, places: dict[StreamName, str]
 ) -> Iterator[list[Copy]]:
     """Yield the rows of what is waiting behind ``places``, until that has been little for ``quiet_s``."""
-    reader, busy = RowReader(connect(broker_url(settings), settings)), time.monotonic()
+    client = connect(broker_url(settings), settings)
+    reader, busy = RowReader(client, settings.poll_timeout_ms), time.monotonic()
     while time.monotonic() < busy + quiet_s and os.getppid() == parent:
         copies = reader.read(places, wait=True)
         if copies:

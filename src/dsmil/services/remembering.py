@@ -104,6 +104,8 @@ class Memory:
         """Return entries that no consumer has had, of all streams in the order of their ids."""
         wait = _TURN_MS if self._order.waits else block_ms
         found, now_ms = self._reader.read_new_dated(count, wait, self._order.wanted())
+        if self._reader.cut:
+            return []  # which does not mean that there was nothing
         entries = self._order.release(found, count, now_ms)
         for entry in entries:
             self._places[entry.stream] = entry.entry_id
@@ -152,12 +154,19 @@ class Memory:
         places = {}
         for stream, last in self._places.items():
             reach = self._history.reach(stream)
+            if self._reader.cut and reach.last_id not in {self._order.newest(stream) or last, START}:
+                return  # given to us in the last moment: as after a death, it is taken up at the next start
             read = reach.read - self._order.held(stream) if reach.read >= 0 else -1
             places[stream.value] = Place(last, read)
             self._look_for_others(stream, last, reach)
         self._file.save(Kept(epoch=self._epoch, places=places, memory=self._remembering.memory()))
         self._changed = False
         self._next_keep = now + max(KEEP_EVERY_S, _SHARE * (self._clock() - now))
+
+    @property
+    def next_keep(self) -> float | None:
+        """When what has changed is to be kept, by the clock; None when nothing is waiting for that."""
+        return self._next_keep if self._changed and self._ready and not self._answers else None
 
     def _look_for_others(self, stream: StreamName, last: str, reach: Reach) -> None:
         if self._order.held(stream) or reach.last_id in {last, START}:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Entries of a stream taken at once.
 BATCH: Final = 1000
-#: Longest wait for entries; store and broker are looked at about as often (``store_writer``).
-_SLICE_MS: Final = 4000
+#: Longest wait for entries: store and broker are looked at, and old rows deleted, every other time.
+_SLICE_MS: Final = 2500
 #: So many entries come together, for at most so many seconds: else each would pay for a transaction. Who waits for
 #: rows waits that much longer. More of them at once would take a core from the router for long.
 _TOGETHER: Final = (25, 0.1)
@@ -31,9 +31,10 @@ Places = Mapping[StreamName, str]
 class RowReader:
     """Reads what comes, and knows when it is worth reading again."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        """Take connections from the pool of ``client``."""
+    def __init__(self, client: redis.Redis, poll_timeout_ms: int) -> None:
+        """Take connections from the pool of ``client``, which waits for answers that much longer."""
         self._line = Line(client)
+        self._block_ms = min(_SLICE_MS, poll_timeout_ms)
         self._gathering = Gathering(*_TOGETHER)
         self._due = 0.0
 
@@ -42,7 +43,7 @@ class RowReader:
 
         ``wait`` is for the first entry, for some seconds at most. Raises Unavailable.
         """
-        waiting = ("BLOCK", str(_SLICE_MS)) if wait else ()
+        waiting = ("BLOCK", str(self._block_ms)) if wait else ()
         words = ("XREAD", "COUNT", str(BATCH), *waiting, "STREAMS", *(s.value for s in places), *places.values())
         with translated("reading for the store"):
             self._line.send((map(argument, words), len(words)))

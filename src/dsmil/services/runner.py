@@ -172,16 +172,18 @@ class Runner(PlainPart):
                 self._next_claim = now + _CLAIM_EVERY_S
             for entry, tries, failed in self._waiting.pop_due(now):
                 self._alone(entry, tries=tries, counted=failed)
+            if self._memory:
+                self._memory.keep()
             block_ms = self._block_ms(now)
             if not ahead and len(self._waiting) >= _MAX_WAITING:
                 self._stop.wait(block_ms / 1000)
                 continue
-            if self._memory:
-                self._memory.keep()
             entries = ahead or read_new(count, block_ms)
             ahead = self._batch(entries, count) if entries else []
         if ahead:
             self._settler.settle(self._judge(ahead))
+        if self._reader.cut and self._memory is None:  # a memory takes such entries up at the next start
+            self._take_up_own(alone=False)
 
     def _batch(self, entries: Sequence[Entry], count: int) -> list[Entry]:
         """Handle entries and settle them; where more is waiting, return it, and the broker settles meanwhile."""
@@ -203,7 +205,8 @@ class Runner(PlainPart):
 
     def _block_ms(self, now: float) -> int:
         due = self._waiting.next_due()
-        until = self._next_claim if due is None else min(due, self._next_claim)
+        keep = self._memory.next_keep if self._memory else None
+        until = min(at for at in (self._next_claim, due, keep) if at is not None)
         return max(1, min(self._settings.poll_timeout_ms, int((until - now) * 1000)))
 
     # Where entries come from
@@ -213,10 +216,15 @@ class Runner(PlainPart):
         self._waiting.clear()
         if self._memory:
             self._memory.recall(self._settler.recent, lambda entry: self._alone(entry, counted=alone), self._stop)
+        self._take_up_own(alone=alone)
+
+    def _take_up_own(self, *, alone: bool) -> None:
+        """Handle what this consumer holds and nobody here has in hand."""
         for stream in self._handler.reads:
             after = "0"
             while entries := self._reader.read_own(stream, after, NATURAL_BATCH):
                 after = entries[-1].entry_id
+                entries = [entry for entry in entries if entry.place not in self._waiting]
                 if self._memory:
                     entries = [entry for entry in entries if not self._memory.holds(entry)]
                 if alone:

@@ -164,7 +164,7 @@ class Supervisor:
                 broker_mode=self._broker_mode,
                 hotpath_db=str(place.path),
                 ports=ports,
-                shrink_url=shrink_url,
+                shrink_url=public_url(shrink_url),
                 rules=self._settings.rules,
             )
         )
@@ -177,7 +177,7 @@ class Supervisor:
         for child in self._children:
             self._spawn(child)
         label = " (recorded readings)" if self._demo else ""
-        self._say(f"shrink   {shrink_url}{label}")
+        self._say(f"shrink   {public_url(shrink_url)}{label}")
         self._say(f"metrics  http://127.0.0.1:{ports['metrics']}/metrics and /health")
         self._say(
             f"running  {', '.join(child.name for child in self._children)} (state: {self._settings.state_dir})"

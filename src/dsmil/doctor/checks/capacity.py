@@ -11,7 +11,7 @@ from dsmil.doctor.words import size, span
 _MB: Final = 1024**2
 #: Fewer rows say nothing about the bytes of one: empty pages outweigh them.
 _ENOUGH_ROWS: Final = 1000
-#: Retention runs every second; rows may outlive their time by this much while it catches up.
+#: Retention runs every few seconds; rows may outlive their time by this much while it catches up.
 _GRACE_S: Final = 600.0
 #: A rate over less than this is no rate.
 _WINDOW_S: Final = 600.0
