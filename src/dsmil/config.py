@@ -228,8 +228,7 @@ def _tls_file(env: Mapping[str, str], key: str) -> str:
 def _http_url(env: Mapping[str, str], key: str, default: str) -> str:
     url = env.get(key, "") or default
     if not url.startswith(("http://", "https://")):
-        scheme, mark, rest = url.partition("://")
-        shown = scheme + mark + rest.rpartition("@")[2]  # without a password
+        shown = url.rpartition("@")[2]  # without a password
         msg = f"{key}={shown!r} is not an http or https address"
         raise ConfigError(msg)
     return url.rstrip("/")

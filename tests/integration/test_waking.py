@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration.remembering import Chain, chained, feed, said
 
+from dsmil.config import Settings
 from dsmil.errors import BusUnavailable
 from dsmil.events.streams import StreamName
+from dsmil.infrastructure.broker import Broker, bundled_binary
 from dsmil.infrastructure.connection import connect
 from dsmil.infrastructure.groups import GroupReader
 from dsmil.infrastructure.memory_file import MemoryFile
@@ -28,9 +33,6 @@ from dsmil.services.store_writer import StoreWriter
 from dsmil.testing.factories import make_event
 from dsmil.testing.running import Running
 from dsmil.testing.waiting import until
-
-if TYPE_CHECKING:
-    from dsmil.config import Settings
 
 IN = StreamName.L3_OUT
 HOUR_MS = 3_600_000
@@ -167,6 +169,12 @@ def test_what_a_stop_lost_is_taken_up_by_a_memory_at_the_next_start(
         feed(bus, 2)
         until(running.stop.is_set)
     assert "another process" not in second.vitals().checks["memory"]
+    before = said(bus)
+    assert before != chained(bus)
+    monkeypatch.setattr(remembering.Memory, "recall", lambda _memory, _recent, _alone, stop: stop.set())
+    Runner(Chain(), settings).run(threading.Event())
+    assert said(bus) == before, "half a memory answers nothing"
+    monkeypatch.undo()
     with Running(Runner(Chain(), settings)):
         until(lambda: len(said(bus)) == len(chained(bus)))
     assert said(bus) == chained(bus)
@@ -178,7 +186,23 @@ def test_the_store_writer_stops_though_its_read_would_take_an_hour(
     monkeypatch.setattr(row_reader, "_SLICE_MS", HOUR_MS)
     with Running(StoreWriter(settings.replace(poll_timeout_ms=HOUR_MS))):
         until(lambda: blocked(bus) == 1, what="a blocked read")
-    assert blocked(bus) == 0
+    until(lambda: blocked(bus) == 0, what="the end of the read")
+
+
+def test_a_service_stops_though_its_broker_is_silent(tmp_path: Path) -> None:
+    server = Broker(bundled_binary(), tmp_path)
+    server.start()
+    assert server.pid is not None
+    settings = Settings.from_env(
+        {"REDIS_URL": server.url, "DSMIL_STATE_DIR": str(tmp_path), "POLL_TIMEOUT": str(HOUR_MS)}
+    )
+    try:
+        with RedisStreamsClient(server.url) as looking, Running(SOCRouter(settings=settings)):
+            until(lambda: blocked(looking) == 1, what="a blocked read")
+            os.kill(server.pid, signal.SIGSTOP)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.stop()
 
 
 class Sleeper(PlainPart):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dsmil.infrastructure.web_page import PageUnavailable, WebPages
+from dsmil.infrastructure.web_page import PageUnavailable, WebPages, _authority, _parsed
 
 OVER = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -19,11 +19,11 @@ def said(text: bytes, head: bytes = b"") -> bytes:
 
 
 @contextmanager
-def serving(*turns: bytes, host: str = "127.0.0.1") -> Iterator[tuple[str, list[int]]]:
+def serving(*turns: bytes, host: str = "127.0.0.1") -> Iterator[tuple[str, list[object]]]:
     """Serve one connection after the other; each request is answered by the next turn. Yield the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, 0), family=family)
-    asked: list[int] = []
+    asked: list[object] = []
     left = list(turns)
 
     def serve() -> None:
@@ -34,7 +34,7 @@ def serving(*turns: bytes, host: str = "127.0.0.1") -> Iterator[tuple[str, list[
                 return
             with line:
                 while left and line.recv(65536):
-                    asked.append(line.fileno())
+                    asked.append(line.getpeername())
                     turn = left.pop(0)
                     line.sendall(turn)
                     if OVER in turn:
@@ -96,6 +96,18 @@ def test_an_address_that_cannot_be_used_is_refused_without_quoting_it(url: str) 
     with pytest.raises(PageUnavailable, match=r"not of the form http\[s\]://") as raised:
         pages(url).get("/")
     assert not any(part in str(raised.value) for part in ("pa/ss", "ss@", "xyz", "'pa'"))
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://b\u00fccher:8500", "xn--bcher-kva:8500"),
+        ("http://[::1]:8500/x", "[::1]:8500"),
+        ("https://soc:pw@h.example", "h.example"),
+    ],
+)
+def test_the_host_is_named_as_the_protocol_has_it(address: str, host: str) -> None:
+    assert _authority(_parsed(address)) == host
 
 
 def test_a_path_is_escaped() -> None:

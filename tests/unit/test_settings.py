@@ -111,6 +111,13 @@ def test_a_bad_address_is_named_without_the_password_in_it() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["user:hunter2@h", "http:/user:hunter2@h", "HTTP://user:hunter2@h"])
+def test_a_bad_address_of_shrink_is_named_without_the_password_in_it(url: str) -> None:
+    with pytest.raises(ConfigError, match="SHRINK_URL='h' is not an http or https address") as caught:
+        Settings.from_env({"SHRINK_URL": url})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["REDIS_HOST", "REDIS_PORT", "REDIS_DB"])
 def test_an_address_set_by_hand_is_known_to_be_one(key: str) -> None:
     default = {"REDIS_HOST": "localhost", "REDIS_PORT": "6379", "REDIS_DB": "0"}[key]

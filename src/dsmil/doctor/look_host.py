@@ -79,7 +79,7 @@ def look_instance(settings: Settings, locks: ConsumerLocks, now: float, *, store
         consumer_locks=locks.count()[0],
         consumer_held=locks.count()[1],
         shrink_url=public_url(url),
-        shrink_problem=_shrink(url),
+        shrink_problem=_shrink(url, settings.shrink_url),
         conflicts=_conflicts(settings, private),
         future_files=_future([settings.state_dir / "instance.json", Path(store), Path(f"{store}-wal")], now),
     )
@@ -119,12 +119,13 @@ def _port(name: str, port: int) -> Port:
         return Port(name=name, port=port, health="", problem="another program answers there")
 
 
-def _shrink(url: str) -> str:
+def _shrink(url: str, given: str) -> str:
     client = SHRINKClient(url)
     try:
         client.get_reading()
     except ShrinkUnavailable as exc:
-        return str(exc)
+        hint = " (this shell's SHRINK_URL is another; does it need a password?)" if url != given else ""
+        return str(exc) + hint * ("answers 401" in str(exc))
     finally:
         client.close()
     return ""

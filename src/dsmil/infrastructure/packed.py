@@ -6,9 +6,12 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import redis
+
+#: Once woken, no answer is waited for longer, seconds.
+_LAST_S: Final = 2.0
 
 #: A command: its arguments as the protocol has them, in any pieces, and their number.
 Packed = tuple[Iterable[bytes], int]
@@ -88,7 +91,8 @@ class Line:
         """End every wait, now and from now on; called from another thread.
 
         The connection is shut rather than the wait called off at the server: that needs no right, and no server
-        that answers. What the server gives us at that very moment is lost on its way.
+        that answers. What the server gives us at that very moment is lost on its way. What is asked afterwards is
+        waited for two seconds at most.
         """
         with self._lock:
             self._woken = True
@@ -106,5 +110,7 @@ class Line:
         """Close the connection: what is still to come must not answer anything else."""
         connection, self._connection, self.open = self._connection, None, 0
         if connection is not None:
+            if self._woken:  # the pool gives out the same one again
+                connection.socket_timeout = _LAST_S
             connection.disconnect()
             self._pool.release(connection)

@@ -118,7 +118,7 @@ class WebPages:
 
     def _request(self, server: SplitResult, path: str) -> bytes:
         headers = [
-            ("Host", server.netloc.rpartition("@")[2].encode("idna").decode()),
+            ("Host", _authority(server)),
             ("Accept", self._accept),
             ("Accept-Encoding", "identity"),  # what is small on the wire must not become large in memory
         ]
@@ -175,17 +175,26 @@ def _parsed(url: str) -> SplitResult:
     return server
 
 
+def _authority(server: SplitResult) -> str:
+    """Return host and port as the protocol has them."""
+    host = (server.hostname or "").encode("idna").decode()
+    return (f"[{host}]" if ":" in host else host) + (f":{server.port}" if server.port else "")
+
+
 def _connected(host: str, port: int, deadline: float) -> socket.socket:
     """Return a connection to the first address of the host that takes it."""
     problem: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        line = socket.socket(family, kind, protocol)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        line = None
         try:
-            line.settimeout(_left(deadline))
+            line = socket.socket(family, kind, protocol)
+            line.settimeout(_left(deadline) / (len(found) - number))  # a silent one leaves time for the next
             line.connect(address)
         except OSError as exc:
-            line.close()
             problem = exc
+            if line is not None:
+                line.close()
         else:
             return line
     raise problem or OSError(f"{host} has no address")

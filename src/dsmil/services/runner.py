@@ -216,6 +216,8 @@ class Runner(PlainPart):
         self._waiting.clear()
         if self._memory:
             self._memory.recall(self._settler.recent, lambda entry: self._alone(entry, counted=alone), self._stop)
+            if self._stop.is_set():
+                return  # it may have been left in the middle, and answers of half a memory would be wrong
         self._take_up_own(alone=alone)
 
     def _take_up_own(self, *, alone: bool) -> None:
