@@ -104,7 +104,10 @@ def idle(ctx: Context) -> None:
         )
         time.sleep(_SETTLE_S)
         length = max(ctx.size.load_s, 5.0)
-        resting = _share(fabric.pid, lambda: time.sleep(length))
+        # Beside it, what this machine charges for a broker that nobody uses and that only looks at its clock.
+        bare, started = rig.cpu()["broker"], time.monotonic()
+        resting = _share(fabric.pid, lambda: time.sleep(2 * length))
+        bare = (rig.cpu()["broker"] - bare) / (time.monotonic() - started) * 100
         everybody = family(fabric.pid)
         rss = sum(rss_bytes(pid) for pid in everybody) / 2**20
         pss = sum(pss_bytes(pid) for pid in everybody) / 2**20
@@ -113,10 +116,13 @@ def idle(ctx: Context) -> None:
         goal = int(_SMALL_RATE * length)
         rig.until(lambda: checks.newest(rig.store, "soc_events_cache") >= goal, 30, "the last event stored")
     ctx.add("idle.cpu_percent", resting)
+    ctx.add("idle.bare_broker_percent", bare)
     ctx.add("idle.rss_mb", rss)
     ctx.add("idle.pss_mb", pss)
     ctx.add("small_load.cpu_percent", busy)
-    ctx.say(f"  idle {resting:.2f} %, {rss:.0f} MB resident ({pss:.0f} MB own), at 1,000/s {busy:.1f} %")
+    ctx.say(
+        f"  idle {resting:.2f} % (a bare broker {bare:.2f} %), {rss:.0f} MB resident ({pss:.0f} MB own), at 1,000/s {busy:.1f} %"
+    )
 
 
 def growth(ctx: Context) -> None:

@@ -215,6 +215,10 @@ def _parts(figures: Figures) -> list[str]:
             "the same, of rsyslog putting the lines undecoded into a list (omhiredis)",
         ),
         ("ingest.follow.p99_ms", "a followed log at 1,000 lines/s: line to `L3_IN`, p99, ms"),
+        (
+            "idle.bare_broker_percent",
+            "a bare broker at rest beside the idle `dsmil up`, which has one too: % of one core",
+        ),
         ("idle.pss_mb", "idle `dsmil up`: MB, shared pages counted once"),
         ("memory.router_growth_mb", "router's memory after 10 million events, less that after 1 million, MB"),
     )
