@@ -120,9 +120,8 @@ def idle(ctx: Context) -> None:
     ctx.add("idle.rss_mb", rss)
     ctx.add("idle.pss_mb", pss)
     ctx.add("small_load.cpu_percent", busy)
-    ctx.say(
-        f"  idle {resting:.2f} % (a bare broker {bare:.2f} %), {rss:.0f} MB resident ({pss:.0f} MB own), at 1,000/s {busy:.1f} %"
-    )
+    ctx.say(f"  idle {resting:.2f} %, a bare broker {bare:.2f} %; at 1,000/s {busy:.1f} %")
+    ctx.say(f"  idle {rss:.0f} MB resident, {pss:.0f} MB own")
 
 
 def growth(ctx: Context) -> None:
