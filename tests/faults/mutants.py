@@ -74,7 +74,7 @@ def _count(pipeline: Any, ledger: str, verdicts: Sequence[Verdict]) -> None:
 
 def no_own_read() -> None:
     """Never read what this consumer already holds: entries of a killed process stay pending."""
-    setattr(Runner, "_recover", lambda _self, *, alone: None)  # noqa: ARG005, B010 - another signature
+    setattr(Runner, "_take_up_own", lambda _self, *, alone: None)  # noqa: ARG005, B010 - another signature
 
 
 def from_now_on() -> None:
