@@ -155,16 +155,21 @@ def test_compressed_answers_are_not_inflated() -> None:
         assert SHRINKClient(url).get_metrics() is None
 
 
-def test_a_drip_is_given_up() -> None:
+@pytest.mark.parametrize(("headed", "drop"), [(True, b" "), (False, b"X-Drip: 1\r\n")], ids=["body", "headers"])
+def test_a_drip_is_given_up(*, headed: bool, drop: bytes) -> None:
+    """Each drop comes in time, the last of them never."""
     done = threading.Event()
 
     def drip(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
-        request.send_header("Content-Length", "1000")
-        request.end_headers()
+        if headed:
+            request.send_header("Content-Length", "1000")
+            request.end_headers()
+        else:
+            request.flush_headers()
         while not done.wait(0.1):
             try:
-                request.wfile.write(b" ")
+                request.wfile.write(drop)
             except OSError:
                 return
 
@@ -173,25 +178,6 @@ def test_a_drip_is_given_up() -> None:
         with pytest.raises(ShrinkUnavailable, match="longer than"):
             SHRINKClient(url).get_reading()
         assert time.monotonic() - started < 5
-        done.set()
-
-
-def test_a_drip_of_headers_is_given_up() -> None:
-    """Each of them in time, all of them never."""
-    done = threading.Event()
-
-    def drip(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.flush_headers()
-        while not done.wait(0.1):
-            try:
-                request.wfile.write(b"X-Drip: 1\r\n")
-            except OSError:
-                return
-
-    with serving(drip) as url:
-        with pytest.raises(ShrinkUnavailable, match="longer than"):
-            SHRINKClient(url).get_reading()
         done.set()
 
 

@@ -100,6 +100,12 @@ def test_what_was_sent_before_the_wake_is_read_and_settled(
     assert bus.client.xpending(IN, "g")["pending"] == 0
 
 
+def assert_all_said_at_the_next_start(bus: RedisStreamsClient, settings: Settings) -> None:
+    with Running(Runner(Chain(), settings)):
+        until(lambda: len(said(bus)) == len(chained(bus)))
+    assert said(bus) == chained(bus)
+
+
 class Cut:
     """Loses the first answer that has entries in it, as a stop in that very moment does, and stops the service."""
 
@@ -170,9 +176,7 @@ def test_what_a_stop_lost_is_taken_up_by_a_memory_at_the_next_start(
         feed(bus, 2)
         until(running.stop.is_set)
     assert "another process" not in second.vitals().checks["memory"]
-    with Running(Runner(Chain(), settings)):
-        until(lambda: len(said(bus)) == len(chained(bus)))
-    assert said(bus) == chained(bus)
+    assert_all_said_at_the_next_start(bus, settings)
 
 
 def test_a_stop_within_the_catching_up_after_a_lost_line_answers_nothing(
@@ -195,9 +199,7 @@ def test_a_stop_within_the_catching_up_after_a_lost_line_answers_nothing(
         until(running.stop.is_set)
     assert said(bus) == [], "half a memory answers nothing"
     monkeypatch.undo()
-    with Running(Runner(Chain(), settings)):
-        until(lambda: len(said(bus)) == len(chained(bus)))
-    assert said(bus) == chained(bus)
+    assert_all_said_at_the_next_start(bus, settings)
 
 
 def test_the_store_writer_stops_though_its_read_would_take_an_hour(

@@ -124,8 +124,9 @@ def _shrink(url: str, given: str) -> str:
     try:
         client.get_reading()
     except ShrinkUnavailable as exc:
-        hint = " (this shell's SHRINK_URL is another; does it need a password?)" if url != given else ""
-        return str(exc) + hint * ("answers 401" in str(exc))
+        if url != given and "answers 401" in str(exc):
+            return f"{exc} (this shell's SHRINK_URL is another; does it need a password?)"
+        return str(exc)
     finally:
         client.close()
     return ""

@@ -13,7 +13,6 @@ import msgspec
 from dsmil import log
 from dsmil.errors import Unavailable
 from dsmil.fusion.shrink import Reading, alerts, parse_reading
-from dsmil.infrastructure.address import public_url
 from dsmil.infrastructure.web_page import PageUnavailable, WebPages
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ class SHRINKClient:
 
     def __init__(self, url: str = "http://localhost:8500") -> None:
         """Name the server; nothing is sent yet."""
-        #: Where it is, without a password.
-        self.url = public_url(url.rstrip("/"))
         self._pages = WebPages(url, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, accept="application/json")
+        #: Where it is, without a password.
+        self.url = self._pages.shown
 
     def check_availability(self) -> bool:
         """Return whether SHRINK answers with metrics."""

@@ -41,7 +41,8 @@ class WebPages:
         """
         self._line: socket.socket | None = None
         self._url = url.rstrip("/")
-        self._shown = public_url(self._url)
+        #: The address without a password, for people.
+        self.shown = public_url(self._url)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._accept = accept
@@ -51,7 +52,7 @@ class WebPages:
     def get(self, path: str) -> tuple[int, bytes]:
         """Return status and body of the page at ``path`` behind the address; raises PageUnavailable."""
         deadline = time.monotonic() + self._timeout_s
-        page = f"{self._shown}{path}"
+        page = f"{self.shown}{path}"
         try:
             server = _parsed(self._url)
             if self._line is not None and self._said_unasked(self._line):
